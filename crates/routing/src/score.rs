@@ -1,0 +1,129 @@
+//! Strategies, their weights, and the scales on which cost, quality and latency are compared.
+
+/// What a caller wants most.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Strategy {
+    /// A bit of everything.
+    Balanced,
+    /// Spend little.
+    Cost,
+    /// Answer well.
+    Quality,
+    /// Answer soon.
+    Latency,
+}
+
+impl Strategy {
+    /// All strategies, in the order in which they are documented.
+    pub const ALL: [Strategy; 4] = [Strategy::Cost, Strategy::Quality, Strategy::Latency, Strategy::Balanced];
+
+    /// The name that requests, settings and metrics use.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Strategy::Balanced => "balanced",
+            Strategy::Cost => "cost",
+            Strategy::Quality => "quality",
+            Strategy::Latency => "latency",
+        }
+    }
+
+    /// Reads the name.
+    pub fn parse(name: &str) -> Option<Strategy> {
+        Strategy::ALL.into_iter().find(|strategy| strategy.as_str() == name)
+    }
+
+    /// The strategy's preset weights.
+    pub fn weights(self) -> Weights {
+        match self {
+            Strategy::Balanced => Weights { cost: 0.40, quality: 0.35, latency: 0.25 },
+            Strategy::Cost => Weights { cost: 0.80, quality: 0.10, latency: 0.10 },
+            Strategy::Quality => Weights { cost: 0.05, quality: 0.85, latency: 0.10 },
+            Strategy::Latency => Weights { cost: 0.10, quality: 0.10, latency: 0.80 },
+        }
+    }
+}
+
+/// How much each criterion counts; the three sum to 1.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Weights {
+    /// Weight of low cost.
+    pub cost: f64,
+    /// Weight of predicted quality.
+    pub quality: f64,
+    /// Weight of low latency.
+    pub latency: f64,
+}
+
+/// A cost this many times the cheapest candidate's scores 0.
+const COST_SPAN: f64 = 100.0;
+/// A latency this many times the fastest candidate's scores 0.
+const LATENCY_SPAN: f64 = 20.0;
+/// A latency score for a model that was not measured yet: neither rewarded nor punished.
+const UNMEASURED: f64 = 0.5;
+
+/// The smallest value over the candidates, against which all are compared.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Scale {
+    cheapest: Option<f64>,
+    fastest: Option<f64>,
+}
+
+impl Scale {
+    /// `costs` in any unit, `latencies` in milliseconds; unknown ones are left out by the caller.
+    pub(crate) fn over(costs: impl Iterator<Item = f64>, latencies: impl Iterator<Item = f64>) -> Scale {
+        Scale {
+            cheapest: costs.filter(|cost| *cost > 0.0).min_by(f64::total_cmp),
+            fastest: latencies.map(|latency| latency.max(1.0)).min_by(f64::total_cmp),
+        }
+    }
+
+    /// 1 for free or cheapest, falling with the logarithm; 0 for an unknown price.
+    pub(crate) fn cost(&self, cost: Option<f64>) -> f64 {
+        match (cost, self.cheapest) {
+            (None, _) => 0.0,
+            (Some(cost), _) if cost <= 0.0 => 1.0,
+            (Some(cost), Some(cheapest)) => fall(cost / cheapest, COST_SPAN),
+            (Some(_), None) => 1.0,
+        }
+    }
+
+    /// 1 for the fastest, falling with the logarithm.
+    pub(crate) fn latency(&self, latency_ms: Option<f64>) -> f64 {
+        match (latency_ms, self.fastest) {
+            (Some(latency), Some(fastest)) => fall(latency.max(1.0) / fastest, LATENCY_SPAN),
+            (Some(_) | None, _) => UNMEASURED,
+        }
+    }
+}
+
+/// 1 at ratio 1, 0 at ratio `span`, straight on a logarithmic scale: twice as dear is the same step everywhere.
+fn fall(ratio: f64, span: f64) -> f64 {
+    (1.0 - ratio.ln() / span.ln()).clamp(0.0, 1.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn presets_sum_to_one() {
+        for strategy in Strategy::ALL {
+            let Weights { cost, quality, latency } = strategy.weights();
+            assert!((cost + quality + latency - 1.0).abs() < 1e-9, "{strategy:?}");
+            assert_eq!(Strategy::parse(strategy.as_str()), Some(strategy));
+        }
+    }
+
+    #[test]
+    fn scales_are_relative_to_the_candidates() {
+        let scale = Scale::over([10.0, 1000.0, 0.0].into_iter(), [100.0, 2000.0].into_iter());
+
+        assert_eq!(scale.cost(Some(0.0)), 1.0);
+        assert_eq!(scale.cost(Some(10.0)), 1.0);
+        assert_eq!(scale.cost(Some(1000.0)), 0.0);
+        assert_eq!(scale.cost(None), 0.0);
+        assert_eq!(scale.latency(Some(100.0)), 1.0);
+        assert_eq!(scale.latency(Some(2000.0)), 0.0);
+        assert_eq!(scale.latency(None), UNMEASURED);
+    }
+}
