@@ -1,1 +1,25 @@
-//! gateway
+//! The server and the command line of `llm-gateway`.
+//!
+//! A request enters through [`server`], is routed by [`api`], and travels down [`pipeline`]; everything else is a part
+//! that the pipeline uses or a task that keeps such a part up to date.
+
+pub mod api;
+pub mod call;
+pub mod cli;
+pub mod clock;
+pub mod concurrency;
+pub mod config;
+pub mod directory;
+pub mod gateway;
+pub mod latency;
+pub mod live;
+pub mod pipeline;
+pub mod record;
+pub mod refusal;
+pub mod router;
+pub mod server;
+pub mod simulated;
+pub mod streaming;
+pub mod tasks;
+pub mod telemetry;
+pub mod upstream;

@@ -1,1 +1,24 @@
-//! testkit
+//! Imitation providers on loopback ports, for tests.
+//!
+//! An [`Upstream`] answers byte for byte as its vendor does, written from the vendors' documentation and sharing no
+//! parser with the gateway: a shared mistake would go unseen. It keeps what it was sent, and fails as the prompt
+//! tells it to: see [`directive`] for the words. Answers are deterministic; nothing here is a model.
+//!
+//! The flow: [`upstream`] reads a request and finds its [`directive`]; `openai` or `ollama` reads the request into a
+//! `conversation`, which decides what is answered, and writes that in its own shape as a `script` of writes and
+//! waits, which is played as the response's body.
+
+mod conversation;
+pub mod directive;
+mod embedding;
+mod ollama;
+mod openai;
+mod reply;
+mod schema;
+mod script;
+pub mod upstream;
+
+pub use upstream::{Recorded, Upstream};
+
+#[cfg(test)]
+mod tests;

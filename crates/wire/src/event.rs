@@ -44,7 +44,7 @@ pub enum Event {
 /// Identity of a tool call.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ToolCallHead {
-    /// Unique within the conversation; minted by us where the dialect has none.
+    /// Unique within the conversation; empty where the provider gave none, and then minted by the encoder.
     pub id: String,
     /// Name of the function.
     pub name: String,

@@ -1,0 +1,355 @@
+//! The one place that knows HTTP statuses: what a refusal is on the wire, in OpenAI's error shape.
+
+use std::borrow::Cow;
+use std::time::Duration;
+
+use axum::response::{IntoResponse, Response};
+use http::{HeaderName, HeaderValue, StatusCode, header};
+use serde::Serialize;
+use wire::ErrorBody;
+
+use crate::refusal::Refusal;
+use crate::upstream::{Failure, Kind};
+
+/// Tells OpenAI's and Anthropic's SDKs whether their own retry makes sense.
+const SHOULD_RETRY: HeaderName = HeaderName::from_static("x-should-retry");
+/// Clients wait this long after an overload, in seconds, when nothing better is known.
+const OVERLOAD_WAIT: Duration = Duration::from_secs(1);
+
+/// One refusal as an HTTP answer.
+#[derive(Debug)]
+pub struct ErrorAnswer<'a> {
+    /// The status.
+    pub status: StatusCode,
+    /// `error.type`.
+    pub kind: &'static str,
+    /// `error.code`, which metrics and logs use as well.
+    pub code: &'static str,
+    /// `error.message`: what happened, which value, what to do.
+    pub message: Cow<'a, str>,
+    /// `error.param`.
+    pub param: Option<&'a str>,
+    /// `Retry-After`.
+    pub retry_after: Option<Duration>,
+    /// `x-should-retry`; absent where the SDK's own judgement is right.
+    pub should_retry: Option<bool>,
+}
+
+#[derive(Serialize)]
+struct OpenAiBody<'a> {
+    error: OpenAiError<'a>,
+}
+
+#[derive(Serialize)]
+struct OpenAiError<'a> {
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
+}
+
+const INVALID: &str = "invalid_request_error";
+const API: &str = "api_error";
+const TIMEOUT: &str = "timeout_error";
+
+impl<'a> ErrorAnswer<'a> {
+    /// What the client is told.
+    pub fn of(refusal: &'a Refusal) -> ErrorAnswer<'a> {
+        match refusal {
+            Refusal::Invalid(error) => {
+                let answer = fault(StatusCode::BAD_REQUEST, error.problem.code(), error.message.as_ref());
+                ErrorAnswer { param: error.param.as_deref(), ..answer }
+            }
+            Refusal::TooLarge { limit } => fault(
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "request_too_large",
+                format!("The request body is larger than the limit of {limit} bytes."),
+            ),
+            Refusal::BodyTimeout => {
+                fault(StatusCode::REQUEST_TIMEOUT, "request_timeout", "The request body did not arrive in time.")
+            }
+            Refusal::BodyBroken => {
+                fault(StatusCode::BAD_REQUEST, "invalid_body", "The request body ended before it was complete.")
+            }
+            Refusal::ContentEncoding => fault(
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_content_encoding",
+                "Compressed request bodies are not accepted; send the JSON as it is.",
+            ),
+            Refusal::UnknownModel { model, close } => {
+                let answer = fault(StatusCode::NOT_FOUND, "model_not_found", unknown_model(model, close));
+                ErrorAnswer { param: Some("model"), ..answer }
+            }
+            Refusal::NoCapableModel { needs } => {
+                let message = format!("No configured model can serve this request: it needs {needs}.");
+                ErrorAnswer { param: Some("model"), ..fault(StatusCode::BAD_REQUEST, "no_capable_model", message) }
+            }
+            Refusal::NoModels => ErrorAnswer {
+                retry_after: Some(OVERLOAD_WAIT),
+                ..server(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no_provider_available",
+                    "No configured provider offers a chat model right now. Set a provider's key, for example \
+                     OPENAI_API_KEY, or start Ollama; `llm-gateway check` tells what is missing.",
+                )
+            },
+            Refusal::Overloaded => ErrorAnswer {
+                kind: "overloaded_error",
+                retry_after: Some(OVERLOAD_WAIT + Duration::from_secs(fastrand::u64(..4))),
+                should_retry: Some(true),
+                ..server(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "overloaded",
+                    "The gateway is at its limit of concurrent requests; try again shortly.",
+                )
+            },
+            Refusal::UnknownUrl => {
+                fault(StatusCode::NOT_FOUND, "unknown_url", "There is nothing at this path; see `GET /`.")
+            }
+            Refusal::MethodNotAllowed => fault(
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_supported",
+                "This path does not support that method; see the `Allow` header.",
+            ),
+            Refusal::BadRequestLine { problem } => fault(StatusCode::BAD_REQUEST, "invalid_request", *problem),
+            Refusal::UriTooLong => {
+                fault(StatusCode::URI_TOO_LONG, "uri_too_long", "The path and query are longer than 16 KiB.")
+            }
+            Refusal::DeadlineExceeded { allowed } => ErrorAnswer {
+                kind: TIMEOUT,
+                should_retry: Some(false),
+                ..server(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "deadline_exceeded",
+                    format!("No provider answered within the {} ms that this request had.", allowed.as_millis()),
+                )
+            },
+            Refusal::Upstream { failure, attempts } => upstream(failure, *attempts),
+            Refusal::Interrupted(failure) => interrupted(failure),
+            Refusal::StreamDeadline => ErrorAnswer {
+                kind: TIMEOUT,
+                ..server(
+                    StatusCode::GATEWAY_TIMEOUT,
+                    "deadline_exceeded",
+                    "The stream ran longer than it may and was ended.",
+                )
+            },
+            Refusal::ShuttingDown => server(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "server_shutting_down",
+                "The gateway is shutting down and ended this stream; ask again.",
+            ),
+            Refusal::Internal => ErrorAnswer {
+                kind: "server_error",
+                ..server(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "internal_error",
+                    "Something went wrong in the gateway; its log has the details under this request's id.",
+                )
+            },
+        }
+    }
+
+    /// The body in OpenAI's shape.
+    pub fn openai_body(&self) -> String {
+        let error = OpenAiError { message: &self.message, kind: self.kind, param: self.param, code: self.code };
+        serde_json::to_string(&OpenAiBody { error }).unwrap_or_default()
+    }
+}
+
+/// A fault of the caller's: asking again does not help.
+fn fault<'a>(status: StatusCode, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorAnswer<'a> {
+    ErrorAnswer { should_retry: Some(false), ..answer(status, INVALID, code, message) }
+}
+
+/// A fault on our side or the provider's.
+fn server<'a>(status: StatusCode, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorAnswer<'a> {
+    answer(status, API, code, message)
+}
+
+fn answer<'a>(
+    status: StatusCode,
+    kind: &'static str,
+    code: &'static str,
+    message: impl Into<Cow<'a, str>>,
+) -> ErrorAnswer<'a> {
+    ErrorAnswer { status, kind, code, message: message.into(), param: None, retry_after: None, should_retry: None }
+}
+
+/// What a client is told of the failure that ended a request. Of the provider's own words it gets only those that
+/// concern its request.
+fn upstream(failure: &Failure, attempts: usize) -> ErrorAnswer<'_> {
+    let provider = &failure.provider;
+    let code = failure.kind.code();
+    let told = match &failure.kind {
+        Kind::InvalidRequest(body) => return callers_fault(body, "invalid_value", provider),
+        Kind::ContextLength(body) => return callers_fault(body, code, provider),
+        Kind::ContentFilter(body) => return callers_fault(body, code, provider),
+        Kind::Untranslatable(error) => {
+            let answer = fault(StatusCode::BAD_REQUEST, error.problem.code(), error.message.as_ref());
+            return ErrorAnswer { param: error.param.as_deref(), ..answer };
+        }
+        Kind::Unreachable => (StatusCode::BAD_GATEWAY, API, "could not be reached"),
+        Kind::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "did not accept a connection in time"),
+        Kind::Tls => (StatusCode::BAD_GATEWAY, API, "could not be reached securely: its certificate was refused"),
+        Kind::HeadersTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "did not answer in time"),
+        Kind::FirstContentTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "began an answer and sent no content"),
+        Kind::IdleTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "stopped sending in the middle of an answer"),
+        Kind::Authentication => (StatusCode::BAD_GATEWAY, API, "refused the gateway's own credential"),
+        Kind::QuotaExhausted => {
+            (StatusCode::SERVICE_UNAVAILABLE, API, "refused the request: the gateway's account there is out of quota")
+        }
+        Kind::ModelNotFound => (StatusCode::BAD_GATEWAY, API, "does not have the model that was asked of it"),
+        Kind::RateLimited => (StatusCode::TOO_MANY_REQUESTS, "rate_limit_error", "is limiting the gateway's rate"),
+        Kind::Overloaded => (StatusCode::SERVICE_UNAVAILABLE, "overloaded_error", "is overloaded"),
+        Kind::ServerError(status @ (503 | 504)) => (server_status(*status), API, "is failing"),
+        Kind::ServerError(_) => (StatusCode::BAD_GATEWAY, API, "is failing"),
+        Kind::BadResponse => (StatusCode::BAD_GATEWAY, API, "sent something that is not an answer"),
+        Kind::Truncated => (StatusCode::BAD_GATEWAY, API, "broke off its answer"),
+        Kind::TooLarge => (StatusCode::BAD_GATEWAY, API, "sent an answer that is too large"),
+    };
+    let (status, kind, what) = told;
+    let tried = if attempts > 1 { format!(" {attempts} attempts were made.") } else { String::new() };
+    let waits = matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE);
+    ErrorAnswer {
+        retry_after: failure.retry_after.or_else(|| waits.then_some(OVERLOAD_WAIT)),
+        should_retry: should_retry(&failure.kind, attempts),
+        ..answer(status, kind, code, format!("The provider `{provider}` {what}.{tried}"))
+    }
+}
+
+/// `false` where waiting does not cure the failure, or where the gateway has tried again already.
+fn should_retry(kind: &Kind, attempts: usize) -> Option<bool> {
+    match kind {
+        Kind::RateLimited => Some(true),
+        Kind::Authentication | Kind::QuotaExhausted | Kind::ModelNotFound | Kind::Tls => Some(false),
+        _ => (attempts > 1).then_some(false),
+    }
+}
+
+fn server_status(status: u16) -> StatusCode {
+    StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY)
+}
+
+/// The provider finds fault with the request: the caller hears its words, cut and without secrets.
+fn callers_fault<'a>(body: &'a ErrorBody, code: &'static str, provider: &str) -> ErrorAnswer<'a> {
+    let message: Cow<'a, str> = match body.message.as_str() {
+        "" => format!("The provider `{provider}` finds fault with this request.").into(),
+        message => redact(message),
+    };
+    ErrorAnswer { param: body.param.as_deref(), ..fault(StatusCode::BAD_REQUEST, code, message) }
+}
+
+/// Cuts out what looks like a key or a URL: a provider may quote ours.
+fn redact(message: &str) -> Cow<'_, str> {
+    let is_secret = |word: &str| {
+        let word = word.trim_start_matches(|c: char| !c.is_alphanumeric());
+        ["sk-", "gw-", "gsk_", "AIza", "Bearer", "http://", "https://"].iter().any(|mark| word.starts_with(mark))
+    };
+    if !message.split_whitespace().any(is_secret) {
+        return message.into();
+    }
+    let words = message.split(' ').map(|word| if is_secret(word) { "[redacted]" } else { word });
+    words.collect::<Vec<_>>().join(" ").into()
+}
+
+/// A stream that broke: the code says how where that helps, else just that it did.
+fn interrupted(failure: &Failure) -> ErrorAnswer<'_> {
+    let answer = upstream(failure, 1);
+    match failure.kind {
+        Kind::Truncated | Kind::Unreachable => ErrorAnswer {
+            code: "stream_interrupted",
+            message: format!("The provider `{}` broke off in the middle of its answer.", failure.provider).into(),
+            ..answer
+        },
+        _ => answer,
+    }
+}
+
+fn unknown_model(model: &str, close: &[String]) -> String {
+    let model: String = model.chars().take(100).collect();
+    let hint = match close {
+        [] => "see `GET /v1/models` for what there is.".to_owned(),
+        close => format!("did you mean {}?", close.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" or ")),
+    };
+    format!("No provider has a model `{model}`; {hint}")
+}
+
+impl IntoResponse for Refusal {
+    fn into_response(self) -> Response {
+        let answer = ErrorAnswer::of(&self);
+        let json = HeaderValue::from_static("application/json");
+        let mut response = (answer.status, [(header::CONTENT_TYPE, json)], answer.openai_body()).into_response();
+        let headers = response.headers_mut();
+        if let Some(wait) = answer.retry_after {
+            let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds.max(1)));
+        }
+        if let Some(should_retry) = answer.should_retry {
+            headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+        }
+        if let Refusal::Upstream { failure, .. } = &self {
+            super::insert_target_headers(headers, &failure.provider, &failure.model);
+        }
+        response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn failure(kind: Kind) -> Failure {
+        let detail = "connect to 10.0.0.7:443 with sk-secret".to_owned();
+        Failure { kind, provider: "openai".into(), model: "gpt-4o-mini".into(), retry_after: None, detail }
+    }
+
+    #[test]
+    fn failures_of_the_matrix_reach_the_client_as_it_says() {
+        for (kind, status, error_type, code) in [
+            (Kind::Unreachable, 502, "api_error", "provider_unreachable"),
+            (Kind::ConnectTimeout, 504, "timeout_error", "provider_timeout"),
+            (Kind::Tls, 502, "api_error", "provider_tls_error"),
+            (Kind::HeadersTimeout, 504, "timeout_error", "provider_timeout"),
+            (Kind::FirstContentTimeout, 504, "timeout_error", "first_token_timeout"),
+            (Kind::IdleTimeout, 504, "timeout_error", "stream_idle_timeout"),
+            (Kind::Authentication, 502, "api_error", "provider_auth_error"),
+            (Kind::QuotaExhausted, 503, "api_error", "provider_quota_exhausted"),
+            (Kind::ModelNotFound, 502, "api_error", "provider_model_not_found"),
+            (Kind::RateLimited, 429, "rate_limit_error", "provider_rate_limited"),
+            (Kind::Overloaded, 503, "overloaded_error", "provider_overloaded"),
+            (Kind::ServerError(500), 502, "api_error", "provider_error"),
+            (Kind::ServerError(503), 503, "api_error", "provider_error"),
+            (Kind::ServerError(504), 504, "api_error", "provider_error"),
+            (Kind::ServerError(302), 502, "api_error", "provider_error"),
+            (Kind::BadResponse, 502, "api_error", "provider_bad_response"),
+            (Kind::Truncated, 502, "api_error", "provider_truncated"),
+            (Kind::TooLarge, 502, "api_error", "provider_response_too_large"),
+        ] {
+            let refusal = Refusal::Upstream { failure: Box::new(failure(kind)), attempts: 1 };
+            let answer = ErrorAnswer::of(&refusal);
+            assert_eq!((answer.status.as_u16(), answer.kind, answer.code), (status, error_type, code));
+            assert!(!answer.message.contains("10.0.0.7") && !answer.message.contains("sk-secret"));
+        }
+    }
+
+    #[test]
+    fn a_providers_words_pass_without_its_secrets() {
+        assert_eq!(redact("max_tokens is too large"), "max_tokens is too large");
+        assert_eq!(redact("key sk-abc123 at https://x.y is bad"), "key [redacted] at [redacted] is bad");
+    }
+
+    #[test]
+    fn an_unknown_model_names_close_ones() {
+        let refusal = Refusal::UnknownModel { model: "gpt4".into(), close: vec!["gpt-4o".into(), "gpt-4.1".into()] };
+
+        let answer = ErrorAnswer::of(&refusal);
+
+        assert_eq!(answer.message, "No provider has a model `gpt4`; did you mean `gpt-4o` or `gpt-4.1`?");
+        assert_eq!(
+            answer.openai_body(),
+            r#"{"error":{"message":"No provider has a model `gpt4`; did you mean `gpt-4o` or `gpt-4.1`?","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
+        );
+    }
+}

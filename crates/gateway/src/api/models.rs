@@ -1,0 +1,129 @@
+//! `GET /v1/models` and `GET /v1/models/{id}`: what can be asked for, in OpenAI's shape with our facts beside it.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Path, State};
+use catalog::{Capabilities, Kind, Price};
+use serde::Serialize;
+
+use crate::config::VIRTUAL_MODELS;
+use crate::directory::Offer;
+use crate::gateway::Gateway;
+use crate::live::Live;
+use crate::refusal::Refusal;
+use crate::router;
+
+#[derive(Serialize)]
+pub(super) struct List {
+    object: &'static str,
+    data: Vec<Model>,
+}
+
+/// One model. Unknown facts are `null`.
+#[derive(Serialize)]
+pub(super) struct Model {
+    id: String,
+    object: &'static str,
+    created: i64,
+    owned_by: String,
+    /// What it makes: `chat`, `embedding`, or `null` where only the provider's list knows the name.
+    kind: Option<&'static str>,
+    context_window: Option<u64>,
+    max_output_tokens: Option<u64>,
+    price: Option<Prices>,
+    capabilities: Option<Flags>,
+}
+
+/// US dollars per million tokens.
+#[derive(Serialize)]
+struct Prices {
+    input_usd_per_million: f64,
+    cached_input_usd_per_million: Option<f64>,
+    output_usd_per_million: f64,
+}
+
+#[derive(Serialize)]
+struct Flags {
+    vision: bool,
+    tools: bool,
+    json_schema: bool,
+    audio: bool,
+    files: bool,
+    reasoning: bool,
+}
+
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Json<List> {
+    let live = gateway.registry.snapshot();
+    let configured = live.config.groups.iter().map(|group| group.name.as_str());
+    let configured = configured.chain(live.config.aliases.iter().map(|alias| alias.name.as_str()));
+    let ours = VIRTUAL_MODELS.into_iter().chain(configured).map(virtual_model);
+    let offers = live.directory.offers.iter().map(|offer| model(live.directory.public_name(offer), offer));
+    Json(List { object: "list", data: ours.chain(offers).collect() })
+}
+
+pub(super) async fn retrieve(
+    State(gateway): State<Arc<Gateway>>,
+    Path(id): Path<String>,
+) -> Result<Json<Model>, Refusal> {
+    let live = gateway.registry.snapshot();
+    find(&live, &id).map(Json).ok_or_else(|| router::unknown_model(&live, &id))
+}
+
+fn find(live: &Live, id: &str) -> Option<Model> {
+    let is_configured = live.config.groups.iter().any(|group| group.name == id)
+        || live.config.aliases.iter().any(|alias| alias.name == id);
+    if VIRTUAL_MODELS.contains(&id) || is_configured {
+        return Some(virtual_model(id));
+    }
+    let at_provider = id
+        .split_once('/')
+        .and_then(|(provider, model)| live.directory.offers_of(model).find(|offer| &*offer.provider.name == provider));
+    let offer = at_provider.or_else(|| live.directory.offers_of(id).next())?;
+    Some(model(id.to_owned(), offer))
+}
+
+fn virtual_model(id: &str) -> Model {
+    Model {
+        id: id.to_owned(),
+        object: "model",
+        created: 0,
+        owned_by: "llm-gateway".to_owned(),
+        kind: Some("chat"),
+        context_window: None,
+        max_output_tokens: None,
+        price: None,
+        capabilities: None,
+    }
+}
+
+fn model(id: String, offer: &Offer) -> Model {
+    let facts = &offer.facts;
+    Model {
+        id,
+        object: "model",
+        created: 0,
+        owned_by: offer.provider.name.to_string(),
+        kind: facts.kind.map(|kind| match kind {
+            Kind::Chat => "chat",
+            Kind::Embedding => "embedding",
+        }),
+        context_window: facts.context_window,
+        max_output_tokens: facts.max_output_tokens,
+        price: facts.price.as_ref().map(prices),
+        capabilities: facts.kind.map(|_| flags(facts.capabilities)),
+    }
+}
+
+fn prices(price: &Price) -> Prices {
+    Prices {
+        input_usd_per_million: price.input.usd_per_million(),
+        cached_input_usd_per_million: price.cached_input.map(|price| price.usd_per_million()),
+        output_usd_per_million: price.output.usd_per_million(),
+    }
+}
+
+fn flags(capabilities: Capabilities) -> Flags {
+    let Capabilities { vision, tools, json_schema, audio, files, reasoning } = capabilities;
+    Flags { vision, tools, json_schema, audio, files, reasoning }
+}

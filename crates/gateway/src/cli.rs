@@ -1,0 +1,37 @@
+//! The command line: one file a subcommand, and what they share.
+
+pub mod check;
+pub mod demo;
+pub mod serve;
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+/// One endpoint in front of every LLM provider.
+#[derive(Debug, Parser)]
+#[command(name = "llm-gateway", version, about, max_term_width = 100)]
+pub struct Arguments {
+    /// Configuration file; without it `GATEWAY_CONFIG`, then `gateway.toml` in this folder if it is there.
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// What to do; `serve` when nothing is said.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+}
+
+/// The subcommands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the gateway with the providers of the environment and the configuration.
+    Serve,
+    /// Run the gateway with simulated providers and a trickle of traffic: no key needed.
+    Demo(demo::Options),
+    /// Read the configuration, reach every provider, and tell what is wrong.
+    Check,
+    /// Print the completion script for a shell.
+    Completions {
+        /// Which shell.
+        shell: clap_complete::Shell,
+    },
+}

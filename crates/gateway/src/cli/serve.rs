@@ -1,0 +1,110 @@
+//! `llm-gateway serve`: start, tell what was found, run until told to stop.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::{error, info, warn};
+
+use crate::config::{Config, Locations, Problems, reload, restart_needed};
+use crate::gateway::{self, Running};
+use crate::telemetry::logs;
+
+/// Runs the gateway.
+///
+/// # Errors
+/// The configuration is not valid or the address cannot be bound.
+pub async fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
+    let locations = Locations::of_process(file);
+    let config = match locations.load() {
+        Ok(config) => config,
+        Err(problems) => return Ok(refuse(&problems)),
+    };
+    logs::start(&config.log_level, config.log_format);
+    let running = gateway::start(config).await?;
+    banner(&running, &[]);
+    follow_configuration(locations, &running);
+    until_stopped(running).await
+}
+
+/// Prints every problem of the configuration at once.
+pub(super) fn refuse(problems: &Problems) -> ExitCode {
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{problems}");
+    ExitCode::FAILURE
+}
+
+/// Puts each new configuration in force, and keeps the old one when the new one is not valid.
+pub(super) fn follow_configuration(locations: Locations, running: &Running) {
+    let gateway = running.gateway.clone();
+    let apply = move |loaded: Result<Config, Problems>| match loaded {
+        Ok(config) => {
+            let changed = gateway.clone();
+            let waiting = restart_needed(&gateway.registry.snapshot().config, &config);
+            if !waiting.is_empty() {
+                warn!(settings = waiting.join(", "), "these settings take effect at the next start");
+            }
+            gateway.tasks.spawn("reconfigure", async move {
+                match changed.reconfigure(config).await {
+                    Ok(()) => info!("configuration reloaded"),
+                    Err(problem) => error!(%problem, "configuration not applied"),
+                }
+            });
+        }
+        Err(problems) => {
+            gateway.registry.snapshot().metrics.config_errors.inc();
+            error!(%problems, "configuration refused; the one before stays in force");
+        }
+    };
+    let draining = running.gateway.tasks.draining().clone();
+    running.gateway.tasks.spawn("reload", async move {
+        tokio::select! {
+            () = reload::watch(locations, apply) => {}
+            () = draining.cancelled() => {}
+        }
+    });
+}
+
+/// Waits for the signal to stop, then drains. A second signal ends at once.
+pub(super) async fn until_stopped(running: Running) -> anyhow::Result<ExitCode> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot watch for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot watch for Ctrl-C")?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    let grace = running.gateway.registry.snapshot().config.shutdown_grace;
+    let again = async {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    };
+    running.stop(grace, again).await;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Tells where the gateway is and what it found.
+pub(super) fn banner(running: &Running, notes: &[String]) {
+    let live = running.gateway.registry.snapshot();
+    let config = &live.config;
+    let mut text = format!("\n  llm-gateway {}\n\n", env!("CARGO_PKG_VERSION"));
+    let url = format!("http://{}", running.address());
+    text += &format!("  listening   {url}\n  API         {url}/v1  (OpenAI's; set it as base_url)\n");
+    text += &format!("  routing     {}\n", config.routing.strategy.as_str());
+    for provider in &config.providers {
+        let simulated = if provider.is_simulated { "  (simulated)" } else { "" };
+        let local = if provider.is_local { "  (local)" } else { "" };
+        text += &format!("  provider    {}{local}{simulated}\n", provider.title);
+    }
+    for missing in &config.missing {
+        text += &format!("  not set     {}  (set {})\n", missing.title, missing.variable);
+    }
+    for note in notes {
+        text += &format!("  note        {note}\n");
+    }
+    // Where standard error is gone there is nobody to tell.
+    let _ = writeln!(std::io::stderr(), "{text}");
+}

@@ -1,0 +1,315 @@
+//! The configuration: what people write, turned once into a [`Config`] that cannot be wrong.
+//!
+//! [`Locations`] says where to look, [`Sources`] is what was found there, [`Config::load`] turns it into a `Config` or
+//! into [`Problems`], all of them at once. `settings` is the table that parsing, messages and documents come from;
+//! `file` reads `gateway.toml`, `providers` and `names` put its tables together with the catalogue;
+//! [`reload`] watches for changes. This is the only place that reads the process environment.
+
+mod file;
+mod locations;
+mod names;
+mod problem;
+mod providers;
+pub mod reload;
+mod settings;
+mod variables;
+
+#[cfg(test)]
+mod docs;
+#[cfg(test)]
+mod tests;
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+use catalog::{Catalog, Price};
+use secrecy::SecretString;
+use wire::{Dialect, Quirk};
+
+pub use locations::{Locations, Sources};
+pub use names::VIRTUAL_MODELS;
+pub use problem::{Place, Problem, Problems};
+pub use routing::Strategy;
+pub use settings::restart_needed;
+
+use problem::Collector;
+use variables::Variables;
+
+/// Everything the operator decides, checked and complete.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// The address to listen on.
+    pub host: IpAddr,
+    /// The port to listen on; 0 lets the system choose.
+    pub port: u16,
+    /// What this gateway is for.
+    pub environment: Environment,
+    /// Who may send requests.
+    pub auth: AuthMode,
+    /// Providers that can be used, those of the catalogue first.
+    pub providers: Vec<ProviderConfig>,
+    /// Providers that wait for their key.
+    pub missing: Vec<MissingProvider>,
+    /// How `auto` chooses.
+    pub routing: Routing,
+    /// Other names for models.
+    pub aliases: Vec<Alias>,
+    /// Names for lists of models.
+    pub groups: Vec<Group>,
+    /// How long to wait for providers.
+    pub timeouts: Timeouts,
+    /// How much to take from clients.
+    pub limits: Limits,
+    /// Silence in a stream after which the client gets headers and keep-alive comments.
+    pub keepalive_after: Duration,
+    /// Time that running requests have to finish when the gateway stops.
+    pub shutdown_grace: Duration,
+    /// Time between two health checks of a provider.
+    pub health_interval: Duration,
+    /// Whether `GET /metrics` answers.
+    pub enable_metrics: bool,
+    /// A level or a filter such as `info,gateway=debug`.
+    pub log_level: String,
+    /// What log lines look like.
+    pub log_format: LogFormat,
+}
+
+/// What a gateway is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment {
+    /// Somebody works on it.
+    Development,
+    /// Others rely on it.
+    Production,
+}
+
+/// Who may send requests.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuthMode {
+    /// Whoever is on this machine: the gateway listens on a loopback address only.
+    LoopbackOnly,
+    /// Whoever reaches the port; the operator said so.
+    Optional,
+}
+
+/// What log lines look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// One provider that can be used.
+#[derive(Clone, Debug)]
+pub struct ProviderConfig {
+    /// The name in `provider/model`, in metrics and logs.
+    pub name: String,
+    /// The name for people.
+    pub title: String,
+    /// The wire format it speaks.
+    pub dialect: Dialect,
+    /// An http or https URL without a trailing slash, user name, query or fragment. Empty for a simulated provider
+    /// that has no URL of its own: whoever starts it fills it in.
+    pub base_url: String,
+    /// How the credential travels.
+    pub auth: catalog::Auth,
+    /// What opens its door, fit for a header.
+    pub credential: Option<SecretString>,
+    /// How it deviates from its dialect.
+    pub quirks: Vec<Quirk>,
+    /// Runs on the operator's own machines.
+    pub is_local: bool,
+    /// Served by the gateway itself.
+    pub is_simulated: bool,
+    /// Models that the operator described; the catalogue and the provider's own list come on top.
+    pub models: Vec<ModelConfig>,
+}
+
+/// What the operator says of one model. `None` leaves it to the catalogue and the provider.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ModelConfig {
+    /// The model's name as its provider knows it.
+    pub id: String,
+    /// Tokens that prompt and answer may have together.
+    pub context_window: Option<u64>,
+    /// What it costs.
+    pub price: Option<Price>,
+}
+
+/// A provider that would be used if its key were set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MissingProvider {
+    /// The name for people.
+    pub title: String,
+    /// The variable that takes the key.
+    pub variable: String,
+}
+
+/// How `auto` chooses.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Routing {
+    /// What counts when the request does not say.
+    pub strategy: Strategy,
+    /// Whether a local model that is nearly as good wins.
+    pub prefer_local: bool,
+    /// The share of the best score that is nearly as good, 0 to 1.
+    pub prefer_local_ratio: f64,
+}
+
+/// Another name for a model.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Alias {
+    /// What clients ask for.
+    pub name: String,
+    /// What they get: `provider/model` or a model's bare name.
+    pub target: String,
+}
+
+/// A name for a list of models.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Group {
+    /// What clients ask for.
+    pub name: String,
+    /// How the list is used.
+    pub kind: GroupKind,
+    /// Models and their weights, at least one; an ordered group's weights are all 1.
+    pub targets: Vec<(String, u32)>,
+}
+
+/// How a group's list is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum GroupKind {
+    /// The first that works.
+    Ordered,
+    /// Each as often as its weight says.
+    Weighted,
+}
+
+/// How long to wait for providers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For a connection.
+    pub connect: Duration,
+    /// For the headers of a streamed answer.
+    pub headers: Duration,
+    /// For the headers of a plain answer, which come when the whole answer is there.
+    pub headers_plain: Duration,
+    /// From the headers to the first content of a streamed answer.
+    pub first_content: Duration,
+    /// For the next bytes of an answer.
+    pub idle: Duration,
+    /// For a whole plain request, retries included.
+    pub total: Duration,
+    /// For a whole streamed request, retries included.
+    pub stream_total: Duration,
+}
+
+/// How much to take from clients.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes of a request body.
+    pub body_bytes: usize,
+    /// Time for a request body to arrive.
+    pub body_read: Duration,
+    /// Time for a request's headers to arrive.
+    pub header_read: Duration,
+    /// Time that an idle connection is kept.
+    pub keep_alive: Duration,
+    /// Connections at one time.
+    pub connections: usize,
+    /// Requests at one time.
+    pub concurrent_requests: usize,
+}
+
+impl Config {
+    /// Turns what was found into a configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it, in one list.
+    pub fn load(sources: &Sources) -> Result<Config, Problems> {
+        Config::collect(sources, Collector::default())
+    }
+
+    /// Adds to `problems` what is wrong with `sources`; a configuration comes out if that is nothing in all.
+    fn collect(sources: &Sources, mut problems: Collector) -> Result<Config, Problems> {
+        let variables = Variables { environment: &sources.environment, dotenv: &sources.dotenv };
+        let file = file::read(sources.file.as_ref(), variables, &mut problems);
+
+        let mut config = Config::default();
+        settings::apply(&mut config, variables, &file.settings, &mut problems);
+        config.refuse_open_door(variables, &file.settings, &mut problems);
+        (config.aliases, config.groups) = names::check(&file, &mut problems);
+        (config.providers, config.missing) =
+            providers::choose(&Catalog::embedded(), &file.providers, sources.demo, variables, &mut problems);
+        problems.or(config)
+    }
+
+    /// No key is asked for, so an address that other machines reach needs the operator's word.
+    fn refuse_open_door(&self, variables: Variables<'_>, written: &file::Settings, problems: &mut Collector) {
+        if self.host.to_canonical().is_loopback() || self.auth == AuthMode::Optional {
+            return;
+        }
+        let (name, place) = settings::origin("server.host", variables, written);
+        problems.add(Problem {
+            place,
+            name,
+            problem: format!(
+                "`{}` can be reached from other machines, and the gateway asks nobody for a key",
+                self.host
+            ),
+            hint: "use `127.0.0.1`, or set `AUTH=optional` to serve everyone who can reach the port".to_owned(),
+        });
+    }
+}
+
+impl Default for Config {
+    /// Every setting at its default, without providers.
+    fn default() -> Config {
+        let mut config = Config::blank();
+        settings::apply_defaults(&mut config);
+        config
+    }
+}
+
+impl Config {
+    /// Something to apply the table's defaults to. Only what has no default in the table keeps its value from here.
+    fn blank() -> Config {
+        let zero = Duration::ZERO;
+        Config {
+            host: IpAddr::V4(Ipv4Addr::LOCALHOST),
+            port: 0,
+            environment: Environment::Development,
+            auth: AuthMode::LoopbackOnly,
+            providers: Vec::new(),
+            missing: Vec::new(),
+            routing: Routing { strategy: Strategy::Balanced, prefer_local: false, prefer_local_ratio: 0.0 },
+            aliases: Vec::new(),
+            groups: Vec::new(),
+            timeouts: Timeouts {
+                connect: zero,
+                headers: zero,
+                headers_plain: zero,
+                first_content: zero,
+                idle: zero,
+                total: zero,
+                stream_total: zero,
+            },
+            limits: Limits {
+                body_bytes: 0,
+                body_read: zero,
+                header_read: zero,
+                keep_alive: zero,
+                connections: 0,
+                concurrent_requests: 0,
+            },
+            keepalive_after: zero,
+            shutdown_grace: zero,
+            health_interval: zero,
+            enable_metrics: false,
+            log_level: String::new(),
+            log_format: LogFormat::Pretty,
+        }
+    }
+}

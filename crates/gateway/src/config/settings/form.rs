@@ -1,0 +1,104 @@
+//! The accepted forms of settings: how a text becomes a value, what is wrong when it does not, and how to say so.
+
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr};
+use std::str::FromStr;
+use std::time::Duration;
+
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::LevelFilter;
+
+use crate::config::Config;
+
+/// A form with its bounds and with what a value of it sets.
+pub(in crate::config) enum Form {
+    /// An address of this machine.
+    Address(fn(&mut Config, IpAddr)),
+    /// A port.
+    Port(fn(&mut Config, u16)),
+    /// A whole number, from and to.
+    Count(usize, usize, fn(&mut Config, usize)),
+    /// A time in seconds, from and to.
+    Seconds(f64, f64, fn(&mut Config, Duration)),
+    /// A number from 0 to 1.
+    Share(fn(&mut Config, f64)),
+    /// On or off.
+    Switch(fn(&mut Config, bool)),
+    /// One of these words.
+    Word(&'static [Word]),
+    /// A log level, or a list of them by target.
+    LogFilter(fn(&mut Config, String)),
+}
+
+/// A word and what it sets.
+type Word = (&'static str, fn(&mut Config));
+
+impl Form {
+    /// Reads `text` and sets it.
+    ///
+    /// # Errors
+    /// What is wrong with the text, as the end of a sentence about it.
+    pub(in crate::config) fn apply(&self, config: &mut Config, text: &str) -> Result<(), &'static str> {
+        match self {
+            Form::Address(set) => set(config, address(text)?),
+            Form::Port(set) => set(config, text.parse().map_err(|_| "is not a port")?),
+            Form::Count(from, to, set) => set(config, within(text, *from, *to, "is not a whole number")?),
+            Form::Seconds(from, to, set) => {
+                set(config, Duration::from_secs_f64(within(text, *from, *to, "is not a number of seconds")?));
+            }
+            Form::Share(set) => set(config, within(text, 0.0, 1.0, "is not a number")?),
+            Form::Switch(set) => set(config, text.parse().map_err(|_| "is neither `true` nor `false`")?),
+            Form::Word(words) => {
+                let (_, set) =
+                    words.iter().find(|(word, _)| *word == text).ok_or("is not one of the accepted words")?;
+                set(config);
+            }
+            Form::LogFilter(set) => set(config, log_filter(text)?),
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Form {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Form::Address(_) => f.write_str("an IP address, or `localhost`"),
+            Form::Port(_) => write!(f, "a whole number from 0 to {}", u16::MAX),
+            Form::Count(from, to, _) => write!(f, "a whole number from {from} to {to}"),
+            Form::Seconds(from, to, _) => write!(f, "seconds, from {from} to {to}"),
+            Form::Share(_) => f.write_str("a number from 0 to 1"),
+            Form::Switch(_) => f.write_str("`true` or `false`"),
+            Form::Word(words) => {
+                for (index, (word, _)) in words.iter().enumerate() {
+                    write!(f, "{}`{word}`", if index == 0 { "" } else { ", " })?;
+                }
+                Ok(())
+            }
+            Form::LogFilter(_) => {
+                f.write_str("`error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,gateway=debug`")
+            }
+        }
+    }
+}
+
+/// No name is looked up: what `localhost` means is the one thing that is certain without asking.
+fn address(text: &str) -> Result<IpAddr, &'static str> {
+    match text {
+        "localhost" => Ok(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+        _ => text.parse().map_err(|_| "is not an IP address"),
+    }
+}
+
+fn within<T: FromStr + PartialOrd>(text: &str, from: T, to: T, wrong: &'static str) -> Result<T, &'static str> {
+    let number: T = text.parse().map_err(|_| wrong)?;
+    if (from..=to).contains(&number) { Ok(number) } else { Err("is out of bounds") }
+}
+
+/// A part without `=` must be a level: the filter would take any word for the name of a target and log nothing else.
+fn log_filter(text: &str) -> Result<String, &'static str> {
+    let is_level = |part: &str| part.contains('=') || part.trim().parse::<LevelFilter>().is_ok();
+    match text.split(',').all(is_level) && EnvFilter::try_new(text).is_ok() {
+        true => Ok(text.to_owned()),
+        false => Err("is not a log level"),
+    }
+}

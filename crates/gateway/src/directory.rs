@@ -1,0 +1,343 @@
+//! Who offers what: the providers of the configuration with the models that the catalogue knows and the provider
+//! itself lists. A directory never changes; a new one replaces it when configuration or discovery say so.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{Arc, Mutex};
+
+use catalog::{Capabilities, Catalog, Kind, Price};
+use http::uri::PathAndQuery;
+use http::{HeaderName, HeaderValue, Uri};
+use secrecy::ExposeSecret;
+use wire::Dialect;
+use wire::models::Discovered;
+
+use crate::call::Surface;
+use crate::config::{Config, ProviderConfig};
+use crate::latency::Window;
+use crate::telemetry::metrics::{Metrics, OfferMetrics};
+
+/// Ollama's names carry a tag; `llama3.2` means `llama3.2:latest`.
+const DEFAULT_TAG: &str = ":latest";
+
+/// One configured provider.
+#[derive(Debug)]
+pub struct Provider {
+    /// What the operator wrote or the catalogue says.
+    pub config: ProviderConfig,
+    /// Its name, shared with records and failures.
+    pub name: Arc<str>,
+    /// What the last health check saw.
+    pub health: Arc<Health>,
+    authorization: Option<(HeaderName, HeaderValue)>,
+    base: Uri,
+}
+
+/// One model at one provider.
+#[derive(Debug)]
+pub struct Offer {
+    /// Who serves it.
+    pub provider: Arc<Provider>,
+    /// The model's name as the provider knows it.
+    pub model: Arc<str>,
+    /// Facts about it, where the catalogue, the configuration or the provider told.
+    pub facts: Facts,
+    /// What its provider's list says of it.
+    pub listed: Option<Discovered>,
+    /// What live traffic measured.
+    pub stats: Arc<Stats>,
+    /// Its counters, resolved once.
+    pub metrics: Arc<OfferMetrics>,
+    /// Where its requests go.
+    pub uri: Uri,
+}
+
+/// What is known of a model. `None` is unknown, never zero.
+#[derive(Debug, Clone, Default)]
+pub struct Facts {
+    /// What it makes; `None` for a name that only the provider's list knows.
+    pub kind: Option<Kind>,
+    /// What it costs.
+    pub price: Option<Price>,
+    /// Tokens that prompt and answer may have together.
+    pub context_window: Option<u64>,
+    /// Tokens that an answer may have.
+    pub max_output_tokens: Option<u64>,
+    /// What it takes and gives.
+    pub capabilities: Capabilities,
+    /// Prior quality, 0 to 1.
+    pub quality: Option<f64>,
+}
+
+/// Live measurements of one offer; they outlive the directory that holds them.
+#[derive(Debug, Default)]
+pub struct Stats {
+    /// Time to the first content.
+    pub first_content: Window,
+    /// Time to the end of the answer.
+    pub total: Window,
+}
+
+/// A provider's state as the health check sees it.
+#[derive(Debug, Default)]
+pub struct Health {
+    state: AtomicU8,
+    // A std mutex: held to swap a string, never across an await.
+    problem: Mutex<Option<String>>,
+}
+
+/// What the last health check found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HealthState {
+    /// Not checked yet.
+    Unknown,
+    /// It answered.
+    Healthy,
+    /// It did not, or not well.
+    Unhealthy,
+}
+
+impl Health {
+    /// The state; unknown counts as healthy for routing.
+    pub fn state(&self) -> HealthState {
+        match self.state.load(Ordering::Relaxed) {
+            1 => HealthState::Healthy,
+            2 => HealthState::Unhealthy,
+            _ => HealthState::Unknown,
+        }
+    }
+
+    /// Notes what a check found: `None` is health. Tells whether the state changed.
+    pub fn note(&self, problem: Option<String>) -> bool {
+        let state = if problem.is_some() { 2 } else { 1 };
+        if let Ok(mut held) = self.problem.lock() {
+            *held = problem;
+        }
+        self.state.swap(state, Ordering::Relaxed) != state
+    }
+
+    /// What was wrong at the last check.
+    pub fn problem(&self) -> Option<String> {
+        self.problem.lock().ok().and_then(|held| held.clone())
+    }
+}
+
+impl Provider {
+    fn new(config: &ProviderConfig, health: Arc<Health>) -> Option<Provider> {
+        let base: Uri = config.base_url.parse().ok()?;
+        let authorization = credential_header(config);
+        Some(Provider { name: config.name.as_str().into(), config: config.clone(), health, authorization, base })
+    }
+
+    /// The header that opens its door; the value is marked sensitive.
+    pub fn authorization(&self) -> Option<&(HeaderName, HeaderValue)> {
+        self.authorization.as_ref()
+    }
+
+    /// The URI of one of its paths. `path` is a constant of the dialect.
+    pub fn uri(&self, path: &str) -> Uri {
+        let mut full = self.base.path().trim_end_matches('/').to_owned();
+        full.push_str(path);
+        if let (catalog::Auth::Query(name), Some(key)) = (&self.config.auth, &self.config.credential) {
+            full = format!("{full}?{name}={}", key.expose_secret());
+        }
+        let mut parts = self.base.clone().into_parts();
+        parts.path_and_query = PathAndQuery::try_from(full).ok().or(parts.path_and_query);
+        Uri::from_parts(parts).unwrap_or_default()
+    }
+
+    /// True unless the last check failed.
+    pub fn is_healthy(&self) -> bool {
+        self.health.state() != HealthState::Unhealthy
+    }
+}
+
+fn credential_header(config: &ProviderConfig) -> Option<(HeaderName, HeaderValue)> {
+    let key = config.credential.as_ref()?.expose_secret();
+    let (name, value) = match &config.auth {
+        catalog::Auth::None | catalog::Auth::Query(_) => return None,
+        catalog::Auth::Bearer => (http::header::AUTHORIZATION, format!("Bearer {key}")),
+        catalog::Auth::Header(name) => (HeaderName::try_from(name.as_str()).ok()?, key.to_owned()),
+    };
+    let mut value = HeaderValue::try_from(value).ok()?;
+    value.set_sensitive(true);
+    Some((name, value))
+}
+
+/// All offers, by name.
+#[derive(Debug, Default)]
+pub struct Directory {
+    /// Providers in the order of the configuration.
+    pub providers: Vec<Arc<Provider>>,
+    /// Offers in the order of their providers and of the catalogue.
+    pub offers: Vec<Arc<Offer>>,
+    by_model: HashMap<String, Vec<usize>>,
+}
+
+impl Directory {
+    /// Puts together what the configuration names, the catalogue knows and the providers listed, keeping the health
+    /// and the measurements of `previous`.
+    pub fn build(
+        config: &Config,
+        catalog: &Catalog,
+        discovered: &HashMap<String, Vec<Discovered>>,
+        previous: &Directory,
+        metrics: &Metrics,
+    ) -> Directory {
+        let mut directory = Directory::default();
+        for entry in &config.providers {
+            let health = previous.provider(&entry.name).map(|known| known.health.clone()).unwrap_or_default();
+            let Some(provider) = Provider::new(entry, health).map(Arc::new) else {
+                continue;
+            };
+            let listed = discovered.get(&entry.name).map(Vec::as_slice);
+            for (model, facts) in models_of(entry, catalog, listed) {
+                let mut offer = Offer::new(&provider, &model, facts, previous, metrics);
+                offer.listed = listed.unwrap_or_default().iter().find(|listed| listed.id == model).cloned();
+                let bare = model.strip_suffix(DEFAULT_TAG).unwrap_or(&model);
+                directory.by_model.entry(bare.to_owned()).or_default().push(directory.offers.len());
+                directory.offers.push(Arc::new(offer));
+            }
+            directory.providers.push(provider);
+        }
+        directory
+    }
+
+    /// The provider of that name.
+    pub fn provider(&self, name: &str) -> Option<&Arc<Provider>> {
+        self.providers.iter().find(|provider| &*provider.name == name)
+    }
+
+    /// Every offer of the model called `name`, without a provider's name in front.
+    pub fn offers_of(&self, name: &str) -> impl Iterator<Item = &Arc<Offer>> {
+        let name = name.strip_suffix(DEFAULT_TAG).unwrap_or(name);
+        self.by_model.get(name).into_iter().flatten().filter_map(|index| self.offers.get(*index))
+    }
+
+    /// The offer of `model` at `provider`; one that is in no list is made up on the spot, since a provider may serve
+    /// more than it lists.
+    pub fn offer_at(&self, provider: &Arc<Provider>, model: &str, surface: Surface, metrics: &Metrics) -> Arc<Offer> {
+        let listed = self.offers_of(model).find(|offer| offer.provider.name == provider.name);
+        listed.cloned().unwrap_or_else(|| {
+            Arc::new(Offer {
+                provider: provider.clone(),
+                model: model.into(),
+                facts: Facts::default(),
+                listed: None,
+                stats: Arc::default(),
+                metrics: metrics.offer(&provider.name, "other"),
+                uri: provider.uri(match surface {
+                    Surface::Chat => wire::chat_path(provider.config.dialect),
+                    Surface::Embeddings => wire::embeddings_path(provider.config.dialect),
+                }),
+            })
+        })
+    }
+
+    /// The name under which clients see an offer: the model's own where only one provider has it.
+    pub fn public_name(&self, offer: &Offer) -> String {
+        match self.offers_of(&offer.model).count() {
+            0 | 1 => offer.model.to_string(),
+            _ => format!("{}/{}", offer.provider.name, offer.model),
+        }
+    }
+}
+
+impl Offer {
+    fn new(provider: &Arc<Provider>, model: &str, facts: Facts, previous: &Directory, metrics: &Metrics) -> Offer {
+        let known = previous.offers_of(model).find(|offer| offer.provider.name == provider.name);
+        let dialect = provider.config.dialect;
+        let path = match facts.kind {
+            Some(Kind::Embedding) => wire::embeddings_path(dialect),
+            Some(Kind::Chat) | None => wire::chat_path(dialect),
+        };
+        Offer {
+            provider: provider.clone(),
+            model: model.into(),
+            facts,
+            listed: None,
+            stats: known.map(|offer| offer.stats.clone()).unwrap_or_default(),
+            metrics: metrics.offer(&provider.name, model),
+            uri: provider.uri(path),
+        }
+    }
+
+    /// How it is asked, for `wire`.
+    pub fn target(&self) -> wire::Target<'_> {
+        wire::Target {
+            dialect: self.provider.config.dialect,
+            model: &self.model,
+            quirks: &self.provider.config.quirks,
+            context_window: self.facts.context_window,
+        }
+    }
+
+    /// Its provider's wire format.
+    pub fn dialect(&self) -> Dialect {
+        self.provider.config.dialect
+    }
+}
+
+/// The models of one provider: what it listed, or, before it did, what the configuration and the catalogue say.
+/// A local provider has only what it lists: the catalogue knows what exists, not what is installed.
+fn models_of(entry: &ProviderConfig, catalog: &Catalog, listed: Option<&[Discovered]>) -> Vec<(String, Facts)> {
+    let mut models: Vec<(String, Facts)> = Vec::new();
+    let mut add = |id: &str, facts: Facts| {
+        if !models.iter().any(|(known, _)| known == id) {
+            models.push((id.to_owned(), facts));
+        }
+    };
+    for model in &entry.models {
+        let mut facts = catalogued(catalog, &entry.name, &model.id);
+        facts.context_window = model.context_window.or(facts.context_window);
+        facts.price = model.price.clone().or(facts.price);
+        facts.kind = facts.kind.or(Some(Kind::Chat));
+        add(&model.id, with_listed(facts, listed.unwrap_or_default().iter().find(|listed| listed.id == model.id)));
+    }
+    match listed {
+        Some(listed) => {
+            for model in listed {
+                add(&model.id, with_listed(catalogued(catalog, &entry.name, &model.id), Some(model)));
+            }
+        }
+        None if entry.is_local && !entry.is_simulated => {}
+        None => {
+            for model in catalog.models_of(&entry.name) {
+                add(&model.id, catalogued(catalog, &entry.name, &model.id));
+            }
+        }
+    }
+    if entry.is_local {
+        // What a local server passes on to somebody else's machines has a price, and it is not ours to guess.
+        let is_remote = |id: &str| listed.unwrap_or_default().iter().any(|listed| listed.id == id && listed.is_remote);
+        for (_, facts) in models.iter_mut().filter(|(id, _)| !is_remote(id)) {
+            facts.price.get_or_insert_with(Price::free);
+        }
+    }
+    models
+}
+
+fn catalogued(catalog: &Catalog, provider: &str, id: &str) -> Facts {
+    catalog.model(provider, id).map_or_else(Facts::default, |model| Facts {
+        kind: Some(model.kind),
+        price: model.price.clone(),
+        context_window: model.context_window,
+        max_output_tokens: model.max_output_tokens,
+        capabilities: model.capabilities,
+        quality: model.quality,
+    })
+}
+
+/// What the provider says of its model completes what the catalogue says; the window of a running server is the one
+/// that counts.
+fn with_listed(mut facts: Facts, listed: Option<&Discovered>) -> Facts {
+    let Some(listed) = listed else { return facts };
+    facts.context_window = listed.context_window.or(facts.context_window);
+    facts.capabilities.vision = listed.vision.unwrap_or(facts.capabilities.vision);
+    facts.capabilities.tools = listed.tools.unwrap_or(facts.capabilities.tools);
+    facts.capabilities.reasoning = listed.thinking.unwrap_or(facts.capabilities.reasoning);
+    if let Some(is_embedding) = listed.embedding {
+        facts.kind = Some(if is_embedding { Kind::Embedding } else { Kind::Chat });
+    }
+    facts
+}

@@ -1,0 +1,116 @@
+//! The listener: accepts connections within their limits, serves them, and lets them finish when the gateway stops.
+
+mod connection;
+
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use http::Request;
+use hyper::body::Incoming;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use tokio::sync::Semaphore;
+use tracing::{debug, warn};
+
+use crate::api::layers;
+use crate::gateway::Gateway;
+use connection::{Busy, Connection};
+
+/// The header block of a request may be this large.
+const MAX_HEADER_BYTES: usize = 64 * 1024;
+/// Connections that wait to be accepted.
+const BACKLOG: u32 = 4096;
+/// Pause after an accept that failed for want of file descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// Binds the address.
+///
+/// # Errors
+/// The address is taken or not ours.
+pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// Accepts until the gateway drains. Connections run as tasks of their own and outlive this one.
+pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>, router: Router) {
+    let limit = gateway.registry.snapshot().config.limits.connections;
+    let places = Arc::new(Semaphore::new(limit));
+    let builder = Arc::new(builder());
+    loop {
+        let next = async {
+            // Accepting pauses while every place is taken; waiting clients stand in the backlog.
+            let place = places.clone().acquire_owned().await;
+            (listener.accept().await, place)
+        };
+        let accepted = tokio::select! {
+            accepted = next => accepted,
+            () = gateway.tasks.draining().cancelled() => return,
+        };
+        match accepted {
+            (Ok((stream, _)), Ok(place)) => {
+                let connection = serve(stream, builder.clone(), gateway.clone(), router.clone());
+                gateway.tasks.spawn("connection", async move {
+                    connection.await;
+                    drop(place);
+                });
+            }
+            (Err(error), _) => {
+                warn!(%error, "accept failed");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+            (Ok(_), Err(_closed)) => return,
+        }
+    }
+}
+
+fn builder() -> auto::Builder<TokioExecutor> {
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    // `Connection` keeps the time of heads and of idle connections.
+    builder.http1().header_read_timeout(None).max_buf_size(MAX_HEADER_BYTES);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(100)
+        .initial_stream_window_size(64 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_header_list_size(MAX_HEADER_BYTES as u32);
+    builder
+}
+
+async fn serve(stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>, gateway: Arc<Gateway>, router: Router) {
+    // Without it small frames of a stream would wait for an acknowledgement.
+    let _ = stream.set_nodelay(true);
+    let live = gateway.registry.snapshot();
+    let limits = &live.config.limits;
+    let busy = Busy::default();
+    let io = TokioIo::new(Connection::new(stream, busy.clone(), limits.header_read, limits.keep_alive));
+    let metrics = live.metrics.clone();
+    drop(live);
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (guard, router, metrics) = (busy.begin(), router.clone(), metrics.clone());
+        async move {
+            let response = layers::serve(router, &metrics, request).await;
+            Ok::<_, Infallible>(response.map(|body| guard.watch(body)))
+        }
+    });
+    let mut connection = pin!(builder.serve_connection(io, service));
+    let ended = tokio::select! {
+        ended = connection.as_mut() => ended,
+        () = gateway.tasks.draining().cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+    };
+    if let Err(error) = ended {
+        debug!(error, "a connection ended early");
+    }
+}

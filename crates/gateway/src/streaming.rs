@@ -1,0 +1,295 @@
+//! A streamed answer as a response body: pulled by the client, frame by frame, with no task or queue of its own.
+//!
+//! Pulling is the backpressure: nothing is read from the provider that the client has not asked for. Dropping the body
+//! drops the provider's connection and closes the record.
+
+use std::convert::Infallible;
+use std::fmt;
+use std::future::Future;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame};
+use tokio::time::Sleep;
+use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
+use wire::{Piece, splice};
+
+use crate::api::error::ErrorAnswer;
+use crate::call::Call;
+use crate::clock::{self, Instant};
+use crate::concurrency::Slot;
+use crate::live::Live;
+use crate::record::Record;
+use crate::refusal::Refusal;
+use crate::upstream::{Content, Deadline, Failure, Kind, Opened, stream_fault};
+
+const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
+const DONE: &[u8] = b"data: [DONE]\n\n";
+
+/// A stream that still waits for its first content.
+pub type Opening = Pin<Box<dyn Future<Output = (Result<Content, Refusal>, Record, Slot)> + Send>>;
+
+/// What bounds a stream's life.
+#[derive(Debug)]
+pub struct StreamLimits {
+    /// A comment goes out after this much silence.
+    pub keepalive: Duration,
+    idle: Duration,
+    deadline: Instant,
+    closing: CancellationToken,
+}
+
+impl StreamLimits {
+    /// The configuration's limits for this call. `closing` ends all streams at once.
+    pub fn of(live: &Live, call: &Call, closing: CancellationToken) -> StreamLimits {
+        StreamLimits {
+            keepalive: live.config.keepalive_after,
+            idle: live.config.timeouts.idle,
+            deadline: Deadline::of(live, call).at(),
+            closing,
+        }
+    }
+}
+
+/// The body of a streamed answer.
+pub struct StreamBody {
+    state: State,
+    limits: StreamLimits,
+    // When the provider's latest bytes came: the timer is armed once and looks here, so that a chunk costs no re-arming.
+    latest: Instant,
+    timer: Pin<Box<Sleep>>,
+    closing: Pin<Box<WaitForCancellationFutureOwned>>,
+}
+
+enum State {
+    Waiting(Opening),
+    Open(Box<Open>),
+    Ended,
+}
+
+struct Open {
+    opened: Opened,
+    record: Record,
+    _slot: Slot,
+    fault: Option<(Kind, String)>,
+    is_over: bool,
+}
+
+impl StreamBody {
+    /// A stream whose first content is there.
+    pub fn begun(opened: Opened, record: Record, slot: Slot, limits: StreamLimits) -> StreamBody {
+        let open = Open::new(opened, record, slot);
+        StreamBody::new(State::Open(Box::new(open)), limits)
+    }
+
+    /// A stream that keeps its client waiting.
+    pub fn waiting(opening: Opening, limits: StreamLimits) -> StreamBody {
+        StreamBody::new(State::Waiting(opening), limits)
+    }
+
+    fn new(state: State, limits: StreamLimits) -> StreamBody {
+        let latest = clock::now();
+        let timer = Box::pin(tokio::time::sleep_until((latest + limits.keepalive).min(limits.deadline)));
+        let closing = Box::pin(limits.closing.clone().cancelled_owned());
+        StreamBody { state, limits, latest, timer, closing }
+    }
+
+    /// The next bytes for the client; `None` is the end.
+    fn poll_bytes(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        loop {
+            match &mut self.state {
+                State::Ended => return Poll::Ready(None),
+                State::Waiting(opening) => match opening.as_mut().poll(cx) {
+                    Poll::Ready((content, record, slot)) => {
+                        if let Some(refusal) = self.opened(content, record, slot) {
+                            return Poll::Ready(Some(refusal));
+                        }
+                    }
+                    Poll::Pending => return self.poll_limits(cx),
+                },
+                State::Open(open) => match open.poll(cx, &mut self.latest) {
+                    Poll::Ready(Some(bytes)) => return Poll::Ready(Some(bytes)),
+                    Poll::Ready(None) => self.state = State::Ended,
+                    Poll::Pending => return self.poll_limits(cx),
+                },
+            }
+        }
+    }
+
+    /// The wait for the first content is over; the error frame comes out if there is none.
+    fn opened(&mut self, content: Result<Content, Refusal>, mut record: Record, slot: Slot) -> Option<Bytes> {
+        let refusal = match content {
+            Ok(Content::Stream(opened)) => {
+                self.latest = clock::now();
+                self.state = State::Open(Box::new(Open::new(opened, record, slot)));
+                return None;
+            }
+            Ok(Content::Whole(_)) => Refusal::Internal,
+            Err(refusal) => refusal,
+        };
+        self.state = State::Ended;
+        Some(error_frame(&record.refuse(refusal)))
+    }
+
+    /// Silence from the provider: a keep-alive, or the end of patience.
+    fn poll_limits(&mut self, cx: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        if self.closing.as_mut().poll(cx).is_ready() {
+            return Poll::Ready(Some(self.cut(Refusal::ShuttingDown)));
+        }
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            let now = clock::now();
+            let silence = now.duration_since(self.latest);
+            if now >= self.limits.deadline {
+                return Poll::Ready(Some(self.cut(Refusal::StreamDeadline)));
+            }
+            if silence >= self.limits.idle && matches!(self.state, State::Open(_)) {
+                return Poll::Ready(Some(self.idle_too_long()));
+            }
+            let is_silent = silence >= self.limits.keepalive;
+            let from = if is_silent { now } else { self.latest };
+            self.timer.as_mut().reset((from + self.limits.keepalive).min(self.limits.deadline));
+            if is_silent {
+                return Poll::Ready(Some(KEEP_ALIVE));
+            }
+        }
+    }
+
+    fn idle_too_long(&mut self) -> Bytes {
+        let refusal = match &self.state {
+            State::Open(open) => open.refusal((Kind::IdleTimeout, "no bytes in time".to_owned())),
+            State::Waiting(_) | State::Ended => Refusal::Internal,
+        };
+        self.cut(refusal)
+    }
+
+    /// Ends the stream now, with an error frame and without `[DONE]`.
+    fn cut(&mut self, refusal: Refusal) -> Bytes {
+        match std::mem::replace(&mut self.state, State::Ended) {
+            State::Open(mut open) => open.end(refusal),
+            State::Waiting(_) | State::Ended => error_frame(&refusal),
+        }
+    }
+}
+
+impl Open {
+    fn new(mut opened: Opened, mut record: Record, slot: Slot) -> Open {
+        record.content_began();
+        opened.ready.reverse();
+        Open { opened, record, _slot: slot, fault: None, is_over: false }
+    }
+
+    /// The next bytes for the client. `latest` moves whenever the provider sends something.
+    fn poll(&mut self, cx: &mut Context<'_>, latest: &mut Instant) -> Poll<Option<Bytes>> {
+        loop {
+            if self.is_over {
+                return Poll::Ready(None);
+            }
+            if let Some(piece) = self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
+                return Poll::Ready(Some(self.bytes_of(piece)));
+            }
+            if let Some(fault) = self.fault.take() {
+                let refusal = self.refusal(fault);
+                return Poll::Ready(Some(self.end(refusal)));
+            }
+            self.fault = match ready!(Pin::new(&mut self.opened.incoming).poll_frame(cx)) {
+                Some(Ok(frame)) => {
+                    *latest = clock::now();
+                    let pushed = frame.into_data().map_or(Ok(()), |data| self.opened.relay.push(data));
+                    pushed.err().map(stream_fault)
+                }
+                Some(Err(error)) => Some((Kind::Truncated, error.to_string())),
+                None => self.opened.relay.end().err().map(stream_fault),
+            };
+        }
+    }
+
+    fn bytes_of(&mut self, piece: Piece) -> Bytes {
+        match piece {
+            Piece::Frame { bytes, .. } | Piece::Comment(bytes) => bytes,
+            Piece::Last(payload) => self.last(&payload),
+            Piece::Done => {
+                self.complete();
+                Bytes::from_static(DONE)
+            }
+        }
+    }
+
+    /// The last data chunk, with our metadata in it, and `[DONE]` behind it where that is known already.
+    fn last(&mut self, payload: &[u8]) -> Bytes {
+        self.record.counted(self.opened.relay.usage());
+        let payload = splice::append_member(payload, "x-gateway", self.record.metadata().get().as_bytes());
+        let mut frame = BytesMut::with_capacity(payload.len() + 2 * DONE.len());
+        for part in [b"data: ", payload.as_slice(), b"\n\n"] {
+            frame.extend_from_slice(part);
+        }
+        match self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
+            Some(Piece::Done) => {
+                self.complete();
+                frame.extend_from_slice(DONE);
+            }
+            Some(other) => self.opened.ready.push(other),
+            None => {}
+        }
+        frame.freeze()
+    }
+
+    fn complete(&mut self) {
+        self.is_over = true;
+        self.record.counted(self.opened.relay.usage());
+        self.record.close(200, None);
+    }
+
+    fn refusal(&self, (kind, detail): (Kind, String)) -> Refusal {
+        let unknown = || "unknown".into();
+        let target = self.record.target().map(|target| &target.offer);
+        let failure = Failure {
+            kind,
+            provider: target.map_or_else(unknown, |offer| offer.provider.name.clone()),
+            model: target.map_or_else(unknown, |offer| offer.model.clone()),
+            retry_after: None,
+            detail,
+        };
+        Refusal::Interrupted(Box::new(failure))
+    }
+
+    fn end(&mut self, refusal: Refusal) -> Bytes {
+        self.record.counted(self.opened.relay.usage());
+        if let Refusal::Interrupted(failure) = &refusal {
+            self.record.attempt_failed(failure);
+        }
+        self.is_over = true;
+        error_frame(&self.record.refuse(refusal))
+    }
+}
+
+/// The frame that ends a broken stream. It is never followed by `[DONE]`.
+fn error_frame(refusal: &Refusal) -> Bytes {
+    format!("data: {}\n\n", ErrorAnswer::of(refusal).openai_body()).into()
+}
+
+impl Body for StreamBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.get_mut().poll_bytes(cx).map(|bytes| bytes.map(|bytes| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.state, State::Ended)
+    }
+}
+
+impl fmt::Debug for StreamBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let state = match &self.state {
+            State::Waiting(_) => "waiting",
+            State::Open(_) => "open",
+            State::Ended => "ended",
+        };
+        f.debug_struct("StreamBody").field("state", &state).field("limits", &self.limits).finish()
+    }
+}

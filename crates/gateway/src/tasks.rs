@@ -1,0 +1,59 @@
+//! Every background task: named, tracked, and awaited when the gateway stops.
+
+use std::future::Future;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::{Instrument, debug_span};
+
+/// The tasks of one gateway and the two signals that end them.
+#[derive(Clone, Debug, Default)]
+pub struct Tasks {
+    tracker: TaskTracker,
+    companions: TaskTracker,
+    draining: CancellationToken,
+    closing: CancellationToken,
+}
+
+impl Tasks {
+    /// Runs `future` beside the caller until it ends. Long-lived tasks watch [`Tasks::draining`] themselves.
+    pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        spawn_in(&self.tracker, name, future);
+    }
+
+    /// Runs `future` until [`Tasks::closing`] fires: what running requests need to the last.
+    pub fn spawn_companion(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+        spawn_in(&self.companions, name, future);
+    }
+
+    /// Fires when the gateway takes no more work: finish what runs, begin nothing.
+    pub fn draining(&self) -> &CancellationToken {
+        &self.draining
+    }
+
+    /// Fires when time to finish is over: end now, in order.
+    pub fn closing(&self) -> &CancellationToken {
+        &self.closing
+    }
+
+    /// Waits until every task but the companions has ended or `limit` is over; tells whether all ended.
+    pub async fn ended(&self, limit: Duration) -> bool {
+        self.tracker.close();
+        tokio::time::timeout(limit, self.tracker.wait()).await.is_ok()
+    }
+
+    /// Ends what is left, companions included; gives up after `limit`.
+    pub async fn close(&self, limit: Duration) {
+        self.closing.cancel();
+        self.companions.close();
+        let all = async { tokio::join!(self.tracker.wait(), self.companions.wait()) };
+        // Past the limit the process ends anyway.
+        let _ = tokio::time::timeout(limit, all).await;
+    }
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the place that the lint points to")]
+fn spawn_in(tracker: &TaskTracker, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(tracker.track_future(future.instrument(debug_span!("task", name))));
+}

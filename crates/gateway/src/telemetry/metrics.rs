@@ -1,0 +1,259 @@
+//! The Prometheus metrics: one typed field each, label values from the configuration only.
+//!
+//! Counters of an offer are resolved once, when the directory is built, so that a request touches atomics and no map.
+
+use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use catalog::Nanodollars;
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+use routing::Strategy;
+use wire::usage::Usage;
+
+/// Upper bounds of the latency buckets in seconds: from a cache hit to a long answer.
+const LATENCY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
+
+/// The statuses that get a label of their own; any other is `other`.
+const STATUSES: [u16; 16] = [200, 400, 401, 403, 404, 405, 408, 413, 415, 429, 499, 500, 502, 503, 504, 0];
+
+/// Every metric of the gateway.
+#[derive(Debug)]
+pub struct Metrics {
+    requests: Family<RequestLabels, Counter>,
+    tokens: Family<TokenLabels, Counter>,
+    latency: Family<StageLabels, Histogram, fn() -> Histogram>,
+    cost: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    failures: Family<FailureLabels, Counter>,
+    fallbacks: Family<ModelLabels, Counter>,
+    /// Providers that answered the last health check.
+    pub active_providers: Gauge<i64, AtomicI64>,
+    /// Requests in flight.
+    pub active_requests: Gauge<i64, AtomicI64>,
+    /// Requests that ended in a panic of ours, caught.
+    pub panics: Counter,
+    /// Configuration reloads that were refused.
+    pub config_errors: Counter,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct RequestLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+    status: &'static str,
+    routing_strategy: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct TokenLabels {
+    direction: &'static str,
+    provider: Arc<str>,
+    model: Arc<str>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct StageLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+    stage: &'static str,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ModelLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct FailureLabels {
+    provider: Arc<str>,
+    model: Arc<str>,
+    code: &'static str,
+}
+
+/// The counters of one model at one provider.
+#[derive(Debug)]
+pub struct OfferMetrics {
+    labels: ModelLabels,
+    requests: Family<RequestLabels, Counter>,
+    // By strategy and status, resolved at the first request that needs them.
+    resolved: [[OnceLock<Counter>; STATUSES.len()]; Strategy::ALL.len()],
+    input: Counter,
+    output: Counter,
+    cached: Counter,
+    reasoning: Counter,
+    first_content: Histogram,
+    total: Histogram,
+    cost: Gauge<f64, AtomicU64>,
+    failures: Family<FailureLabels, Counter>,
+    fallbacks: Family<ModelLabels, Counter>,
+}
+
+impl Metrics {
+    /// Nothing counted yet.
+    #[expect(clippy::new_without_default, reason = "a default would hide that the buckets are set here")]
+    pub fn new() -> Metrics {
+        Metrics {
+            requests: Family::default(),
+            tokens: Family::default(),
+            latency: Family::new_with_constructor(latency_histogram),
+            cost: Family::default(),
+            failures: Family::default(),
+            fallbacks: Family::default(),
+            active_providers: Gauge::default(),
+            active_requests: Gauge::default(),
+            panics: Counter::default(),
+            config_errors: Counter::default(),
+        }
+    }
+
+    /// The counters of one offer. `provider` and `model` come from the configuration or the catalogue, never from a
+    /// request.
+    pub fn offer(&self, provider: &Arc<str>, model: &str) -> Arc<OfferMetrics> {
+        let labels = ModelLabels { provider: provider.clone(), model: model.into() };
+        let ModelLabels { provider, model } = labels.clone();
+        let tokens = |direction| {
+            let labels = TokenLabels { direction, provider: provider.clone(), model: model.clone() };
+            self.tokens.get_or_create_owned(&labels)
+        };
+        let latency = |stage| {
+            let labels = StageLabels { provider: provider.clone(), model: model.clone(), stage };
+            self.latency.get_or_create_owned(&labels)
+        };
+        Arc::new(OfferMetrics {
+            requests: self.requests.clone(),
+            resolved: Default::default(),
+            input: tokens("input"),
+            output: tokens("output"),
+            cached: tokens("cached_input"),
+            reasoning: tokens("reasoning"),
+            first_content: latency("first_content"),
+            total: latency("total"),
+            cost: self.cost.get_or_create_owned(&labels),
+            failures: self.failures.clone(),
+            fallbacks: self.fallbacks.clone(),
+            labels,
+        })
+    }
+
+    /// Counts a request that was refused before a target was found.
+    pub fn refused(&self, status: u16, strategy: Strategy) {
+        let (_, status) = status_label(status);
+        let none: Arc<str> = Arc::from("none");
+        let labels = RequestLabels { provider: none.clone(), model: none, status, routing_strategy: strategy.as_str() };
+        self.requests.get_or_create(&labels).inc();
+    }
+
+    /// All metrics in OpenMetrics text.
+    pub fn render(&self) -> String {
+        let mut registry = Registry::with_prefix("gateway");
+        registry.register("requests", "Requests by outcome", self.requests.clone());
+        registry.register("tokens", "Tokens by direction", self.tokens.clone());
+        registry.register_with_unit("latency", "Latency by stage", Unit::Seconds, self.latency.clone());
+        registry.register("cost_dollars", "Cost at the catalogue's prices", self.cost.clone());
+        registry.register("upstream_failures", "Failed attempts by cause", self.failures.clone());
+        registry.register("fallbacks", "Requests served by another than the first target", self.fallbacks.clone());
+        registry.register("active_providers", "Providers that answer", self.active_providers.clone());
+        registry.register("active_requests", "Requests in flight", self.active_requests.clone());
+        registry.register("panics", "Requests that ended in a caught panic", self.panics.clone());
+        registry.register("config_errors", "Configuration reloads refused", self.config_errors.clone());
+        let mut text = String::with_capacity(16 * 1024);
+        // Writing to a `String` cannot fail.
+        let _ = encode(&mut text, &registry);
+        text
+    }
+}
+
+impl OfferMetrics {
+    /// Counts one finished request.
+    pub fn request(&self, status: u16, strategy: Strategy) {
+        let (index, status) = status_label(status);
+        let row = Strategy::ALL.iter().position(|known| *known == strategy).unwrap_or(0);
+        let Some(cell) = self.resolved.get(row).and_then(|row| row.get(index)) else {
+            return;
+        };
+        cell.get_or_init(|| {
+            let ModelLabels { provider, model } = self.labels.clone();
+            let labels = RequestLabels { provider, model, status, routing_strategy: strategy.as_str() };
+            self.requests.get_or_create_owned(&labels)
+        })
+        .inc();
+    }
+
+    /// Counts the tokens of one answer and what they cost.
+    pub fn usage(&self, usage: &Usage, cost: Option<Nanodollars>) {
+        self.input.inc_by(usage.input.unwrap_or(0));
+        self.output.inc_by(usage.output.unwrap_or(0));
+        self.cached.inc_by(usage.cached_input.unwrap_or(0));
+        self.reasoning.inc_by(usage.reasoning.unwrap_or(0));
+        if let Some(cost) = cost {
+            self.cost.inc_by(cost.to_usd());
+        }
+    }
+
+    /// Observes the time to the first content, where there was one, and to the end.
+    pub fn latency(&self, first_content: Option<Duration>, total: Duration) {
+        if let Some(first_content) = first_content {
+            self.first_content.observe(first_content.as_secs_f64());
+        }
+        self.total.observe(total.as_secs_f64());
+    }
+
+    /// Counts one failed attempt.
+    pub fn failure(&self, code: &'static str) {
+        let ModelLabels { provider, model } = self.labels.clone();
+        self.failures.get_or_create(&FailureLabels { provider, model, code }).inc();
+    }
+
+    /// Counts a request that this offer served in another's place.
+    pub fn fallback(&self) {
+        self.fallbacks.get_or_create(&self.labels).inc();
+    }
+}
+
+fn latency_histogram() -> Histogram {
+    Histogram::new(LATENCY_BUCKETS)
+}
+
+fn status_label(status: u16) -> (usize, &'static str) {
+    const TEXT: [&str; STATUSES.len()] = [
+        "200", "400", "401", "403", "404", "405", "408", "413", "415", "429", "499", "500", "502", "503", "504",
+        "other",
+    ];
+    let index = STATUSES.iter().position(|known| *known == status).unwrap_or(STATUSES.len() - 1);
+    (index, TEXT.get(index).copied().unwrap_or("other"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_that_were_promised() {
+        let metrics = Metrics::new();
+        let offer = metrics.offer(&Arc::from("openai"), "gpt-4o-mini");
+        offer.request(200, Strategy::Balanced);
+        offer.request(418, Strategy::Cost);
+        offer.usage(&Usage { input: Some(3), output: Some(5), ..Usage::default() }, Some(Nanodollars(2_000_000_000)));
+        offer.latency(Some(Duration::from_millis(20)), Duration::from_millis(40));
+
+        let text = metrics.render();
+
+        for line in [
+            r#"gateway_requests_total{provider="openai",model="gpt-4o-mini",status="200",routing_strategy="balanced"} 1"#,
+            r#"gateway_requests_total{provider="openai",model="gpt-4o-mini",status="other",routing_strategy="cost"} 1"#,
+            r#"gateway_tokens_total{direction="output",provider="openai",model="gpt-4o-mini"} 5"#,
+            r#"gateway_cost_dollars{provider="openai",model="gpt-4o-mini"} 2.0"#,
+            r#"gateway_latency_seconds_count{provider="openai",model="gpt-4o-mini",stage="first_content"} 1"#,
+            "gateway_active_providers 0",
+        ] {
+            assert!(text.contains(line), "{line} is not in\n{text}");
+        }
+    }
+}

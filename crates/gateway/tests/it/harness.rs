@@ -1,0 +1,173 @@
+//! A gateway on a free port in front of imitation upstreams, and a client that speaks plain HTTP.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use axum::body::Body;
+use bytes::Bytes;
+use gateway::config::{Config, Sources};
+use gateway::gateway::Running;
+use http::{HeaderMap, Method, Request, StatusCode};
+use http_body_util::BodyExt;
+use hyper_util::client::legacy::Client;
+use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::rt::TokioExecutor;
+use serde_json::{Value, json};
+use testkit::Upstream;
+
+/// A gateway with an imitation OpenAI and an imitation Ollama behind it.
+pub(crate) struct Gateway {
+    pub(crate) running: Running,
+    pub(crate) openai: Upstream,
+    pub(crate) ollama: Upstream,
+    client: Client<HttpConnector, Body>,
+}
+
+/// One answer, read to its end.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn json(&self) -> Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|_| panic!("not JSON: {:?}", self.text()))
+    }
+
+    pub(crate) fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(|value| value.to_str().unwrap())
+    }
+
+    /// `error.type`, `error.code` and `error.param`, after a check that the shape is whole.
+    pub(crate) fn error(&self) -> (String, String, Option<String>) {
+        let json = self.json();
+        let error = json["error"].as_object().unwrap_or_else(|| panic!("no error in {json}"));
+        let keys: Vec<&str> = error.keys().map(String::as_str).collect();
+        assert_eq!(keys, ["message", "type", "param", "code"], "{json}");
+        assert!(!error["message"].as_str().unwrap().is_empty());
+        let text = |name: &str| error[name].as_str().map(str::to_owned);
+        (text("type").unwrap(), text("code").unwrap(), text("param"))
+    }
+
+    /// The payloads of the `data:` lines.
+    pub(crate) fn events(&self) -> Vec<String> {
+        self.text().lines().filter_map(|line| line.strip_prefix("data: ")).map(str::to_owned).collect()
+    }
+
+    /// The text of a streamed chat, joined.
+    pub(crate) fn streamed_text(&self) -> String {
+        let deltas = self.events().into_iter().filter_map(|event| serde_json::from_str::<Value>(&event).ok());
+        deltas.filter_map(|event| event["choices"][0]["delta"]["content"].as_str().map(str::to_owned)).collect()
+    }
+}
+
+impl Gateway {
+    /// Providers `openai` and `ollama`, discovered and healthy.
+    pub(crate) async fn with_upstreams() -> Gateway {
+        Gateway::with_settings("", &[]).await
+    }
+
+    /// The same with more lines in `gateway.toml` and more variables.
+    pub(crate) async fn with_settings(file: &str, variables: &[(&str, &str)]) -> Gateway {
+        let (openai, ollama) = (Upstream::openai().await, Upstream::ollama().await);
+        let (openai_url, ollama_url) = (openai.url(), ollama.url());
+        let environment: BTreeMap<String, String> = [
+            ("PORT", "0"),
+            ("OPENAI_API_KEY", "sk-test-sentinel-provider-key"),
+            ("OPENAI_BASE_URL", &openai_url),
+            ("OLLAMA_URL", &ollama_url),
+        ]
+        .into_iter()
+        .chain(variables.iter().copied())
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+        let running = start(environment, file).await;
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        let gateway = Gateway { running, openai, ollama, client };
+        gateway.discovered().await;
+        gateway
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://{}", self.running.address())
+    }
+
+    /// Waits until every provider was checked once.
+    async fn discovered(&self) {
+        for _ in 0..500 {
+            let health = self.get("/health").await.json();
+            let details = health["providers"]["details"].as_array().unwrap();
+            if details.iter().all(|provider| provider["status"] != "unknown") {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the providers were not checked in time");
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> Answer {
+        self.send(Method::GET, path, &[], Body::empty()).await
+    }
+
+    pub(crate) async fn post(&self, path: &str, body: &Value) -> Answer {
+        self.post_with(path, &[], body.to_string()).await
+    }
+
+    pub(crate) async fn post_with(&self, path: &str, headers: &[(&str, &str)], body: impl Into<Body>) -> Answer {
+        self.send(Method::POST, path, headers, body.into()).await
+    }
+
+    /// One user message to `model`.
+    pub(crate) async fn ask(&self, model: &str, prompt: &str) -> Answer {
+        self.chat(model, prompt, json!({})).await
+    }
+
+    /// The same as a stream.
+    pub(crate) async fn stream(&self, model: &str, prompt: &str) -> Answer {
+        self.chat(model, prompt, json!({"stream": true})).await
+    }
+
+    /// One user message with further fields.
+    pub(crate) async fn chat(&self, model: &str, prompt: &str, more: Value) -> Answer {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        self.post("/v1/chat/completions", &body).await
+    }
+
+    pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {
+        let response = self.begin(method, path, headers, body).await;
+        let (parts, body) = response.into_parts();
+        let body = body.collect().await.expect("the body arrives").to_bytes();
+        Answer { status: parts.status, headers: parts.headers, body }
+    }
+
+    /// An answer whose body is still to be read.
+    pub(crate) async fn begin(
+        &self,
+        method: Method,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Body,
+    ) -> http::Response<hyper::body::Incoming> {
+        let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url()));
+        request = request.header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.client.request(request.body(body).unwrap()).await.expect("the gateway answers")
+    }
+}
+
+/// A gateway with exactly this environment and file.
+pub(crate) async fn start(environment: BTreeMap<String, String>, file: &str) -> Running {
+    let file = (!file.is_empty()).then(|| (PathBuf::from("gateway.toml"), file.to_owned()));
+    let sources = Sources { environment, file, ..Sources::default() };
+    let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));
+    gateway::gateway::start(config).await.expect("the gateway starts")
+}

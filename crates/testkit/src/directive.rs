@@ -1,0 +1,175 @@
+//! The words by which a prompt tells an upstream how to behave: `[upstream status=503 retry_after=2]`.
+//!
+//! The directive is looked for in the bytes of the request's body, wherever it stands; the last one counts. It
+//! leaves the conversation's text alone. A word that does not exist, or a number that is none, is answered with
+//! status 501 and the word, so that a typing error in a test shows.
+//!
+//! | Word | Effect |
+//! |---|---|
+//! | `status=503` | answers with this status and the vendor's error for it |
+//! | `error=KIND` | the vendor's error of this [`Kind`]; also the one that `error_event` and `error_in_200` carry |
+//! | `retry_after=2` | `retry-after` header, seconds |
+//! | `latency_ms=`, `first_ms=`, `delay_ms=` | wait before the headers, before the first content, between chunks |
+//! | `chunks=20` | the answer comes in so many content chunks |
+//! | `cut=3` | the connection breaks after so many content chunks; a plain answer breaks in its middle |
+//! | `no_done`, `no_finish`, `no_usage` | leaves out the terminal event, the finish reason, the token counts |
+//! | `bad_json=2`, `error_event=2` | broken JSON or an error event in place of this content chunk, counted from 0 |
+//! | `html`, `error_in_200`, `empty_choices`, `gzip` | a wrong answer under status 200; `gzip` only claims to be |
+//! | `huge_event` | the first content chunk is 2 MiB long |
+//! | `comments=2`, `crlf`, `slice=1` | SSE comments before the content, CRLF line ends, writes of so many bytes |
+//! | `usage_every_chunk` | running token counts in every chunk |
+//! | `tools=2` | so many parallel tool calls, until the conversation holds tool results |
+//! | `echo`, `json` | the answer is the last user text, or JSON that fits the request's schema |
+//! | `reasoning` | reasoning before the text |
+
+use std::time::Duration;
+
+/// What an upstream was told. The default is to answer well.
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+pub struct Directive {
+    pub(crate) status: Option<u16>,
+    pub(crate) error: Option<Kind>,
+    pub(crate) retry_after: Option<u64>,
+    pub(crate) latency: Duration,
+    pub(crate) first: Duration,
+    pub(crate) delay: Duration,
+    pub(crate) chunks: Option<usize>,
+    pub(crate) cut: Option<usize>,
+    pub(crate) bad_json: Option<usize>,
+    pub(crate) error_event: Option<usize>,
+    pub(crate) comments: usize,
+    pub(crate) slice: Option<usize>,
+    pub(crate) tools: usize,
+    pub(crate) no_done: bool,
+    pub(crate) no_finish: bool,
+    pub(crate) no_usage: bool,
+    pub(crate) html: bool,
+    pub(crate) empty_choices: bool,
+    pub(crate) error_in_200: bool,
+    pub(crate) huge_event: bool,
+    pub(crate) crlf: bool,
+    pub(crate) echo: bool,
+    pub(crate) json: bool,
+    pub(crate) usage_every_chunk: bool,
+    pub(crate) reasoning: bool,
+    pub(crate) gzip: bool,
+}
+
+/// Errors that vendors tell apart by code, type or text.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `context_length`: the prompt is longer than the context window.
+    ContextLength,
+    /// `content_filter`: the content policy refuses the prompt.
+    ContentFilter,
+    /// `quota`: the account has no credit left.
+    Quota,
+    /// `auth`: the credential is not accepted.
+    Auth,
+    /// `not_found`: the vendor has no such model.
+    NotFound,
+    /// `overloaded`: too much work at the vendor's.
+    Overloaded,
+}
+
+impl Directive {
+    /// The last directive in these bytes, or the default.
+    ///
+    /// # Errors
+    /// The word that is no directive.
+    pub fn find(body: &[u8]) -> Result<Directive, String> {
+        let text = String::from_utf8_lossy(body);
+        let words = text.rsplit_once("[upstream ").and_then(|(_, after)| after.split_once(']'));
+        let mut directive = Directive::default();
+        for word in words.map(|(words, _)| words.split_whitespace()).into_iter().flatten() {
+            let (name, value) = word.split_once('=').unwrap_or((word, ""));
+            directive.set(name, value).ok_or_else(|| word.to_owned())?;
+        }
+        Ok(directive)
+    }
+
+    /// Whether the whole answer is to be an error with an error's status.
+    pub(crate) fn refuses(&self) -> bool {
+        (self.status.is_some() || self.error.is_some()) && self.error_event.is_none() && !self.error_in_200
+    }
+
+    fn set(&mut self, name: &str, value: &str) -> Option<()> {
+        let milliseconds = || value.parse().ok().map(Duration::from_millis);
+        let number = || value.parse::<usize>().ok();
+        match name {
+            "status" => self.status = Some(value.parse().ok()?),
+            "error" => self.error = Some(Kind::named(value)?),
+            "retry_after" => self.retry_after = Some(value.parse().ok()?),
+            "latency_ms" => self.latency = milliseconds()?,
+            "first_ms" => self.first = milliseconds()?,
+            "delay_ms" => self.delay = milliseconds()?,
+            "chunks" => self.chunks = Some(number()?),
+            "cut" => self.cut = Some(number()?),
+            "bad_json" => self.bad_json = Some(number()?),
+            "error_event" => self.error_event = Some(number()?),
+            "comments" => self.comments = number()?,
+            "slice" => self.slice = Some(number()?.max(1)),
+            "tools" => self.tools = number()?,
+            _ => *self.flag(name).filter(|_| value.is_empty())? = true,
+        }
+        Some(())
+    }
+
+    fn flag(&mut self, name: &str) -> Option<&mut bool> {
+        Some(match name {
+            "no_done" => &mut self.no_done,
+            "no_finish" => &mut self.no_finish,
+            "no_usage" => &mut self.no_usage,
+            "html" => &mut self.html,
+            "empty_choices" => &mut self.empty_choices,
+            "error_in_200" => &mut self.error_in_200,
+            "huge_event" => &mut self.huge_event,
+            "crlf" => &mut self.crlf,
+            "echo" => &mut self.echo,
+            "json" => &mut self.json,
+            "usage_every_chunk" => &mut self.usage_every_chunk,
+            "reasoning" => &mut self.reasoning,
+            "gzip" => &mut self.gzip,
+            _ => return None,
+        })
+    }
+}
+
+impl Kind {
+    fn named(name: &str) -> Option<Kind> {
+        Some(match name {
+            "context_length" => Kind::ContextLength,
+            "content_filter" => Kind::ContentFilter,
+            "quota" => Kind::Quota,
+            "auth" => Kind::Auth,
+            "not_found" => Kind::NotFound,
+            "overloaded" => Kind::Overloaded,
+            _ => return None,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_directive_counts_and_its_words_are_read() {
+        let body = br#"{"a":"[upstream html]","b":"hi [upstream status=503 retry_after=2 no_done cut=3] there"}"#;
+
+        let found = Directive::find(body).unwrap();
+
+        let expected =
+            Directive { status: Some(503), retry_after: Some(2), no_done: true, cut: Some(3), ..Directive::default() };
+        assert_eq!(found, expected);
+        assert!(found.refuses());
+    }
+
+    #[test]
+    fn a_word_that_does_not_exist_is_named() {
+        for word in ["nonsense", "status=high", "error=odd", "html=yes"] {
+            assert_eq!(Directive::find(format!("[upstream {word}]").as_bytes()), Err(word.to_owned()));
+        }
+        assert_eq!(Directive::find(b"no directive [upstream"), Ok(Directive::default()));
+    }
+}

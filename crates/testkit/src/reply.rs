@@ -1,0 +1,145 @@
+//! A vendor's answer before it is sent, and what a directive does to every answer alike.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use serde_json::Value;
+
+use crate::directive::Directive;
+use crate::script::{Counts, Script, Step};
+
+/// What a vendor's module answers from.
+pub(crate) struct Asked<'a> {
+    pub(crate) route: (&'a str, &'a str),
+    /// Null where the body is no JSON.
+    pub(crate) body: &'a Value,
+    pub(crate) directive: &'a Directive,
+    /// Counts the upstream's requests: ids are made of it.
+    pub(crate) number: usize,
+}
+
+impl Asked<'_> {
+    /// The model's name, if there is one.
+    pub(crate) fn model(&self) -> &str {
+        self.body["model"].as_str().unwrap_or_default()
+    }
+
+    /// The status that the directive names, or this one.
+    pub(crate) fn status_or(&self, status: u16) -> StatusCode {
+        StatusCode::from_u16(self.directive.status.unwrap_or(status)).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// An answer.
+pub(crate) struct Reply {
+    pub(crate) status: StatusCode,
+    pub(crate) content_type: &'static str,
+    pub(crate) content: Content,
+}
+
+/// A reply's body.
+pub(crate) enum Content {
+    Whole(String),
+    Stream(Frames),
+}
+
+/// A streamed answer as the frames of its dialect, ends of lines included.
+#[derive(Default)]
+pub(crate) struct Frames {
+    pub(crate) comment: String,
+    pub(crate) before: Vec<String>,
+    pub(crate) content: Vec<String>,
+    pub(crate) after: Vec<String>,
+    /// What `bad_json` sends in place of a content frame.
+    pub(crate) broken: String,
+    /// What `error_event` sends before it ends the stream.
+    pub(crate) error: String,
+}
+
+impl Reply {
+    pub(crate) fn json(status: StatusCode, content_type: &'static str, body: &Value) -> Reply {
+        Reply { status, content_type, content: Content::Whole(body.to_string()) }
+    }
+
+    /// What a proxy in front of a provider shows when it means well.
+    pub(crate) fn html() -> Reply {
+        let page = "<!DOCTYPE html>\n<html><head><title>Welcome</title></head><body>It works.</body></html>\n";
+        Reply { status: StatusCode::OK, content_type: "text/html", content: Content::Whole(page.to_owned()) }
+    }
+
+    /// The response with the directive's faults in it.
+    pub(crate) fn into_response(self, directive: &Directive, number: usize, counts: Arc<Counts>) -> Response<Script> {
+        let body = match self.content {
+            Content::Stream(frames) => Script::stream(frames.into_steps(directive), counts),
+            Content::Whole(text) if directive.cut.is_some() => Script::broken(Bytes::from(text), counts),
+            Content::Whole(text) if directive.bad_json.is_some() => {
+                let middle = text.floor_char_boundary(text.len() / 2);
+                Script::whole(Bytes::from(text).slice(..middle), counts)
+            }
+            Content::Whole(text) => Script::whole(Bytes::from(text), counts),
+        };
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status;
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        if let Ok(id) = HeaderValue::from_str(&format!("req_{number:032x}")) {
+            headers.insert("x-request-id", id);
+        }
+        if let Some(seconds) = directive.retry_after {
+            headers.insert(header::RETRY_AFTER, seconds.into());
+        }
+        if directive.gzip {
+            headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+        }
+        response
+    }
+}
+
+impl Frames {
+    fn into_steps(self, directive: &Directive) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let wait = |steps: &mut Vec<Step>, time: Duration| {
+            if !time.is_zero() {
+                steps.push(Step::Wait(time));
+            }
+        };
+        let plain = |steps: &mut Vec<Step>, frames: Vec<String>| {
+            for frame in frames {
+                steps.extend(slices(&frame, directive).into_iter().map(Step::Write));
+            }
+        };
+        plain(&mut steps, vec![self.comment; directive.comments]);
+        wait(&mut steps, directive.first);
+        plain(&mut steps, self.before);
+        for (place, frame) in self.content.into_iter().enumerate() {
+            if [directive.cut, directive.error_event].contains(&Some(place)) {
+                break;
+            }
+            if place > 0 {
+                wait(&mut steps, directive.delay);
+            }
+            let frame = if directive.bad_json == Some(place) { &self.broken } else { &frame };
+            let mut slices = slices(frame, directive);
+            let last = slices.pop();
+            steps.extend(slices.into_iter().map(Step::Write));
+            steps.extend(last.map(Step::Content));
+        }
+        if directive.error_event.is_some() {
+            plain(&mut steps, vec![self.error]);
+        } else if directive.cut.is_some() {
+            steps.extend([Step::Flush, Step::Cut]);
+        } else {
+            plain(&mut steps, self.after);
+        }
+        steps
+    }
+}
+
+/// A frame with the ends of lines and in the pieces that were told.
+fn slices(frame: &str, directive: &Directive) -> Vec<Bytes> {
+    let frame = Bytes::from(if directive.crlf { frame.replace('\n', "\r\n") } else { frame.to_owned() });
+    let size = directive.slice.unwrap_or(frame.len()).max(1);
+    (0..frame.len()).step_by(size).map(|start| frame.slice(start..frame.len().min(start + size))).collect()
+}

@@ -1,0 +1,158 @@
+//! The server: accepts, records, asks the vendor's module, waits, answers.
+
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use http::{HeaderMap, Method, Request, Response, StatusCode};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde_json::Value;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinSet;
+
+use crate::directive::Directive;
+use crate::reply::{Asked, Content, Reply};
+use crate::script::{Counts, Script};
+use crate::{ollama, openai};
+
+/// An imitation provider on a loopback port of its own. It stops when dropped: streams break, connections close.
+#[derive(Debug)]
+pub struct Upstream {
+    vendor: Vendor,
+    address: SocketAddr,
+    state: Arc<State>,
+    _accepting: JoinSet<()>,
+}
+
+/// A request as it came.
+#[derive(Debug, Clone)]
+pub struct Recorded {
+    /// The request's method.
+    pub method: Method,
+    /// The path without its query.
+    pub path: String,
+    /// All headers.
+    pub headers: HeaderMap,
+    /// The whole body.
+    pub body: Vec<u8>,
+}
+
+#[derive(Debug, Clone, Copy)]
+enum Vendor {
+    OpenAi,
+    Ollama,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    requests: Mutex<Vec<Recorded>>,
+    counts: Arc<Counts>,
+}
+
+impl Upstream {
+    /// Imitates OpenAI: chat completions, embeddings, models. Panics where no loopback port is free.
+    pub async fn openai() -> Upstream {
+        Upstream::start(Vendor::OpenAi).await
+    }
+
+    /// Imitates Ollama: chat, embed, tags, show, version. Panics where no loopback port is free.
+    pub async fn ollama() -> Upstream {
+        Upstream::start(Vendor::Ollama).await
+    }
+
+    /// The base URL as the vendor's clients take it: `http://127.0.0.1:PORT/v1` for OpenAI, no path for Ollama.
+    pub fn url(&self) -> String {
+        match self.vendor {
+            Vendor::OpenAi => format!("http://{}/v1", self.address),
+            Vendor::Ollama => format!("http://{}", self.address),
+        }
+    }
+
+    /// Every request whose body came whole, in the order of their ends.
+    pub fn requests(&self) -> Vec<Recorded> {
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The body of the last request that carried JSON; null before there was one.
+    pub fn last_json(&self) -> Value {
+        let requests = self.requests();
+        requests.iter().rev().find_map(|request| serde_json::from_slice(&request.body).ok()).unwrap_or_default()
+    }
+
+    /// Streamed answers that are being written now. Falls when a stream ends or its reader is seen to have left.
+    pub fn open_streams(&self) -> usize {
+        self.state.counts.open_streams.load(Ordering::SeqCst)
+    }
+
+    /// Content chunks written so far, over all streams.
+    pub fn chunks_written(&self) -> usize {
+        self.state.counts.chunks_written.load(Ordering::SeqCst)
+    }
+
+    #[expect(clippy::expect_used, reason = "a test without its upstream can only stop")]
+    async fn start(vendor: Vendor) -> Upstream {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free loopback port");
+        let address = listener.local_addr().expect("the port's number");
+        let state = Arc::<State>::default();
+        let mut accepting = JoinSet::new();
+        accepting.spawn(accept(listener, vendor, Arc::clone(&state)));
+        Upstream { vendor, address, state, _accepting: accepting }
+    }
+}
+
+/// Owns the connections: they end with this task.
+async fn accept(listener: TcpListener, vendor: Vendor, state: Arc<State>) {
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            Ok((socket, _)) = listener.accept() => {
+                connections.spawn(serve(socket, vendor, Arc::clone(&state)));
+            }
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+async fn serve(socket: TcpStream, vendor: Vendor, state: Arc<State>) {
+    // A delayed write would blur what the directive says about time.
+    let _ = socket.set_nodelay(true);
+    let service = service_fn(|request| answer(request, vendor, &state));
+    // A reader that leaves and a directed cut both end here with an error, and both are meant.
+    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+}
+
+async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Result<Response<Script>, io::Error> {
+    let (parts, body) = request.into_parts();
+    let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
+    let (method, path) = (parts.method, parts.uri.path().to_owned());
+    let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let found = Directive::find(&body);
+    let recorded = Recorded { method: method.clone(), path: path.clone(), headers: parts.headers, body };
+    let number = {
+        let mut requests = state.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        requests.push(recorded);
+        requests.len()
+    };
+    let directive = found.clone().unwrap_or_default();
+    if !directive.latency.is_zero() {
+        tokio::time::sleep(directive.latency).await;
+    }
+    let asked = Asked { route: (method.as_str(), &path), body: &json, directive: &directive, number };
+    let reply = match (found, vendor) {
+        (Err(word), _) => unknown_word(&word),
+        (Ok(directive), _) if directive.html => Reply::html(),
+        (Ok(_), Vendor::OpenAi) => openai::answer(&asked),
+        (Ok(_), Vendor::Ollama) => ollama::answer(&asked),
+    };
+    Ok(reply.into_response(&directive, number, Arc::clone(&state.counts)))
+}
+
+fn unknown_word(word: &str) -> Reply {
+    let content = Content::Whole(format!("testkit: `{word}` is no directive"));
+    Reply { status: StatusCode::NOT_IMPLEMENTED, content_type: "text/plain", content }
+}

@@ -1,0 +1,35 @@
+//! What every request and every streamed chunk pays here.
+
+use bytes::Bytes;
+use criterion::{Criterion, criterion_group, criterion_main};
+use wire::{AnswerContext, Dialect, Relay, Target};
+
+fn hot_path(criterion: &mut Criterion) {
+    let prompt = "You are a support assistant of a shop that sells tools. ".repeat(16);
+    let body = Bytes::from(format!(
+        r#"{{"model":"m","messages":[{{"role":"system","content":"{prompt}"}},{{"role":"user","content":"hi"}}],"x-cache":false}}"#
+    ));
+    let request = wire::openai::read(&body).expect("a valid body");
+    let target = Target { dialect: Dialect::OpenAi, model: "gpt-4o-mini", quirks: &[], context_window: None };
+    criterion.bench_function("read a request of 1 KB", |bencher| bencher.iter(|| wire::openai::read(&body)));
+    criterion.bench_function("splice it for a provider", |bencher| {
+        bencher.iter(|| wire::encode_chat(&body, &request, &target));
+    });
+
+    let chunk = Bytes::from(format!(
+        "data: {{\"id\":\"chatcmpl-B9MHDbslfkBeAs8l4bebGdFOJ6PeG\",\"object\":\"chat.completion.chunk\",\"created\":1741570283,\
+         \"model\":\"gpt-4o-mini-2024-07-18\",\"service_tier\":\"default\",\"system_fingerprint\":\"fp_06737a9306\",\
+         \"choices\":[{{\"index\":0,\"delta\":{{\"content\":\" word\"}},\"logprobs\":null,\"finish_reason\":null}}],\"usage\":null}}\n\n"
+    ));
+    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 0, model: "m".to_owned() };
+    let mut relay = Relay::new(Dialect::OpenAi, context, false, &[]);
+    criterion.bench_function("relay a chunk of 300 bytes", |bencher| {
+        bencher.iter(|| {
+            relay.push(chunk.clone()).expect("a whole event");
+            relay.pop()
+        });
+    });
+}
+
+criterion_group!(benches, hot_path);
+criterion_main!(benches);

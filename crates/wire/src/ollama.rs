@@ -1,0 +1,19 @@
+//! Ollama's native API: `/api/chat`, streamed as newline-delimited JSON.
+//!
+//! Its OpenAI-compatible endpoint is not used: that one ignores the context size, and Ollama then drops the oldest
+//! text of a long prompt without a word. What the native API cannot say is noted as a [`crate::loss::Loss`] where the
+//! answer is still worth having, and refused where it would answer another question.
+
+mod answer;
+mod request;
+mod stream;
+pub(crate) mod window;
+
+pub(crate) use answer::tokens;
+
+pub use answer::decode_answer;
+pub use request::encode_request;
+pub use stream::Decoder;
+
+#[cfg(test)]
+mod tests;
