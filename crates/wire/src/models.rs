@@ -36,7 +36,14 @@ pub fn read_list(dialect: Dialect, body: &[u8]) -> Result<Vec<Discovered>, BadAn
         Dialect::OpenAi => read_openai(body),
         Dialect::Ollama => read_tags(body),
     };
-    let models = entries.ok_or_else(|| unreadable(dialect, body))?.into_iter().map(Discovered::from);
+    let models = entries.ok_or_else(|| unreadable(dialect, body))?.into_iter().map(|entry| {
+        let mut model = Discovered::from(entry);
+        // Ollama's default tag goes without saying.
+        if let (Dialect::Ollama, Some(bare)) = (dialect, model.id.strip_suffix(":latest")) {
+            model.id = bare.to_owned();
+        }
+        model
+    });
     Ok(models.filter(|model| !model.id.is_empty()).collect())
 }
 

@@ -116,6 +116,13 @@ impl Connection {
         }
     }
 
+    /// Nobody tells when the request is served and idleness begins, so the timer has to ask.
+    fn look_again_later(&mut self, cx: &mut Context<'_>) {
+        while self.timer.as_mut().poll(cx).is_ready() {
+            self.timer.as_mut().reset(clock::now() + self.idle);
+        }
+    }
+
     /// Ready when patience is over.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = match self.waiting {
@@ -145,6 +152,9 @@ impl AsyncRead for Connection {
         let polled = Pin::new(&mut this.stream).poll_read(cx, buffer);
         if this.busy.is_busy() {
             this.expect(Waiting::Nothing);
+            if polled.is_pending() {
+                this.look_again_later(cx);
+            }
             return polled;
         }
         if this.waiting == Waiting::Nothing {

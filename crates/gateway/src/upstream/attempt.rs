@@ -169,7 +169,7 @@ async fn open(
 ) -> Result<Opened, (Kind, String)> {
     let include_usage = matches!(&call.payload, Payload::Chat(request) if request.include_usage);
     let dialect = target.offer.dialect();
-    let relay = Relay::new(dialect, context(target, call), include_usage, quirks);
+    let relay = Relay::new(dialect, context(target, call), include_usage, &target.offer.provider.config.quirks);
     let mut opened = Opened { incoming: response.into_body(), relay, ready: Vec::new() };
     let patience = live.config.timeouts.first_content;
     let began = clock::now();
