@@ -205,7 +205,7 @@ mod tests {
 
         let models = read_list(Dialect::Ollama, body).unwrap();
 
-        assert_eq!(models[0], named("llama3.2:latest"));
+        assert_eq!(models[0], named("llama3.2"));
         assert_eq!(
             (models[1].context_window, models[1].embedding, models[1].tools),
             (Some(2_048), Some(true), Some(false))

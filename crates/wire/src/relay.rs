@@ -146,7 +146,7 @@ impl Relay {
     fn read_frames(&mut self, input: &Bytes) -> Result<(), StreamFault> {
         while !self.is_done {
             let Source::OpenAi { reader, .. } = &mut self.source else { return Ok(()) };
-            let Some(frame) = reader.next() else { return Ok(()) };
+            let Some(frame) = reader.next_frame() else { return Ok(()) };
             self.read_frame(frame, input)?;
         }
         Ok(())

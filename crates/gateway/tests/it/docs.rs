@@ -64,7 +64,7 @@ async fn the_python_of_the_readme_runs() {
 #[test]
 fn every_configuration_in_the_documents_is_valid() {
     let mut checked = 0;
-    for path in ["docs/api.md", "docs/local-models.md", "docs/configuration.md"] {
+    for path in ["docs/api.md", "docs/local-models.md"] {
         for block in blocks(&read(path), "toml") {
             let variables = ["OPENAI_API_KEY", "TOGETHER_API_KEY", "VLLM_API_KEY", "LOCAL_KEY"];
             let environment: BTreeMap<_, _> =

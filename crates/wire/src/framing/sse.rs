@@ -70,11 +70,10 @@ impl Reader {
     }
 
     /// The next whole frame.
-    pub fn next(&mut self) -> Option<Frame> {
-        if !self.has_data && !self.is_error && self.is_started && !self.after_cr {
-            if let Some(frame) = self.plain_event() {
-                return Some(frame);
-            }
+    pub fn next_frame(&mut self) -> Option<Frame> {
+        let is_between_events = !self.has_data && !self.is_error && self.is_started && !self.after_cr;
+        if is_between_events && let Some(frame) = self.plain_event() {
+            return Some(frame);
         }
         while let Some(line) = self.line() {
             if let Some(frame) = self.take_line(&line) {
@@ -88,10 +87,10 @@ impl Reader {
     pub fn end(&mut self) -> Option<Frame> {
         let rest = std::mem::take(&mut self.buffer);
         self.scanned = 0;
-        if !rest.is_empty() {
-            if let Some(frame) = self.take_line(&rest) {
-                return Some(frame);
-            }
+        if !rest.is_empty()
+            && let Some(frame) = self.take_line(&rest)
+        {
+            return Some(frame);
         }
         self.take_line(b"")
     }
@@ -182,7 +181,7 @@ mod tests {
         let mut from = 0;
         for cut in cuts.iter().copied().chain([text.len()]) {
             reader.push(Bytes::copy_from_slice(&text[from..cut])).unwrap();
-            while let Some(frame) = reader.next() {
+            while let Some(frame) = reader.next_frame() {
                 note(frame);
             }
             from = cut;
@@ -226,10 +225,10 @@ mod tests {
         let text = Bytes::from_static(b"data: a\n\ndata: b\n\n");
         let mut reader = Reader::new();
         reader.push(Bytes::from_static(b": start\n")).unwrap();
-        reader.next();
+        reader.next_frame();
         reader.push(text.clone()).unwrap();
 
-        let Some(Frame::Event { verbatim: Some(verbatim), .. }) = reader.next() else { panic!("no event") };
+        let Some(Frame::Event { verbatim: Some(verbatim), .. }) = reader.next_frame() else { panic!("no event") };
 
         assert_eq!(verbatim.as_ptr(), text.as_ptr());
     }
@@ -240,7 +239,7 @@ mod tests {
         let slice = Bytes::from(vec![b'a'; 64 * 1024]);
         let outcome = (0..40).try_for_each(|_| {
             reader.push(slice.clone())?;
-            reader.next();
+            reader.next_frame();
             Ok(())
         });
 
