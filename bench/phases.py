@@ -118,6 +118,7 @@ def upstream_requests() -> int:
 
 # --- the measurements ---
 def measure(target: Target, mock: subprocess.Popen, quick: bool) -> dict:
+    target.folder.mkdir(parents=True, exist_ok=True)
     version = subprocess.run(target.version, shell=True, capture_output=True, text=True, cwd=target.folder)
     figures = {"name": target.name, "at": time.strftime("%F %T"), "version": version.stdout.strip()}
     process = mock

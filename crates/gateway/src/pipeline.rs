@@ -94,7 +94,6 @@ async fn stream(mut opening: Opening, limits: StreamLimits) -> Result<Reply, Ref
 }
 
 fn whole(answer: wire::Whole, mut record: Record) -> Reply {
-    record.content_began();
     record.counted(answer.usage);
     let body = wire::splice::append_member(&answer.body, "x-gateway", record.metadata().get().as_bytes());
     record.close(StatusCode::OK.as_u16(), None);

@@ -122,7 +122,7 @@ impl Record {
         self.target.as_ref()
     }
 
-    /// Notes that the first content has arrived.
+    /// Notes that the first content of a stream has arrived. Of a whole answer nobody knows when it began.
     pub fn content_began(&mut self) {
         if self.first_content.is_none() {
             let now = clock::now();

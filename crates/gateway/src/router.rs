@@ -135,7 +135,7 @@ fn candidate(offer: &Offer) -> Candidate<'_> {
         model: &offer.model,
         price: offer.facts.price.as_ref(),
         quality: offer.facts.quality,
-        latency_ms: offer.stats.first_content.median_ms(),
+        latency_ms: offer.stats.first_content.median_ms().or_else(|| offer.stats.total.median_ms()),
         context_window: offer.facts.context_window,
         capabilities: offer.facts.capabilities,
         is_local: offer.provider.config.is_local,

@@ -26,7 +26,7 @@ pub struct Candidate<'a> {
     pub price: Option<&'a Price>,
     /// Prior quality, 0 to 1; a model without one takes no part in `auto`.
     pub quality: Option<f64>,
-    /// Measured median time to the first content, in milliseconds.
+    /// Measured median time to the first content, or to the whole answer where no stream was measured, in milliseconds.
     pub latency_ms: Option<f64>,
     /// Tokens that prompt and answer may have together.
     pub context_window: Option<u64>,

@@ -56,6 +56,8 @@ pub struct Weights {
 
 /// A cost this many times the cheapest candidate's scores 0.
 const COST_SPAN: f64 = 100.0;
+/// The step from free to the cheapest that costs something counts as this factor.
+const FREE_STEP: f64 = 2.0;
 /// A latency this many times the fastest candidate's scores 0.
 const LATENCY_SPAN: f64 = 20.0;
 /// A latency score for a model that was not measured yet: neither rewarded nor punished.
@@ -71,8 +73,14 @@ pub(crate) struct Scale {
 impl Scale {
     /// `costs` in any unit, `latencies` in milliseconds; unknown ones are left out by the caller.
     pub(crate) fn over(costs: impl Iterator<Item = f64>, latencies: impl Iterator<Item = f64>) -> Scale {
+        let (mut cheapest, mut is_any_free): (Option<f64>, bool) = (None, false);
+        for cost in costs {
+            is_any_free |= cost <= 0.0;
+            cheapest = if cost > 0.0 { Some(cheapest.map_or(cost, |least| least.min(cost))) } else { cheapest };
+        }
         Scale {
-            cheapest: costs.filter(|cost| *cost > 0.0).min_by(f64::total_cmp),
+            // Beside something free even the cheapest is dear.
+            cheapest: cheapest.map(|cost| if is_any_free { cost / FREE_STEP } else { cost }),
             fastest: latencies.map(|latency| latency.max(1.0)).min_by(f64::total_cmp),
         }
     }
@@ -116,9 +124,11 @@ mod tests {
 
     #[test]
     fn scales_are_relative_to_the_candidates() {
-        let scale = Scale::over([10.0, 1000.0, 0.0].into_iter(), [100.0, 2000.0].into_iter());
+        let scale = Scale::over([10.0, 1000.0].into_iter(), [100.0, 2000.0].into_iter());
+        let beside_free = Scale::over([10.0, 1000.0, 0.0].into_iter(), std::iter::empty());
 
-        assert_eq!(scale.cost(Some(0.0)), 1.0);
+        assert_eq!(beside_free.cost(Some(0.0)), 1.0);
+        assert!(beside_free.cost(Some(10.0)) < 1.0);
         assert_eq!(scale.cost(Some(10.0)), 1.0);
         assert_eq!(scale.cost(Some(1000.0)), 0.0);
         assert_eq!(scale.cost(None), 0.0);
