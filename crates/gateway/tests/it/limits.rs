@@ -1,5 +1,6 @@
 //! The time limits on clients, through real sockets.
 
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -72,4 +73,102 @@ async fn connections_over_the_limit_wait_for_a_place() {
 
     assert!(early.is_err(), "served beyond the limit");
     assert!(late > 0);
+}
+
+#[tokio::test]
+async fn counts_over_their_limits_are_a_400_through_the_port() {
+    let gateway = Gateway::with_upstreams().await;
+    let messages = vec![json!({"role": "user", "content": "a"}); 10_001];
+
+    let answer = gateway.post("/v1/chat/completions", &json!({"model": "gpt-4o-mini", "messages": messages})).await;
+
+    assert_eq!((answer.status.as_u16(), answer.error().2.as_deref()), (400, Some("messages")));
+}
+
+#[tokio::test]
+async fn a_body_of_the_default_limit_is_read_and_one_byte_more_is_not() {
+    let gateway = Gateway::with_upstreams().await;
+    let limit = gateway.running.gateway.registry.snapshot().config.limits.body_bytes;
+    assert_eq!(limit, 32 * 1024 * 1024);
+    let head = r#"{"model":"gpt-4o-mini","messages":[{"role":"user","content":""#;
+    let body = |size: usize| format!("{head}{}\"}}]}}", "a".repeat(size - head.len() - 4));
+
+    let fits = gateway.post_with("/v1/chat/completions", &[], body(limit)).await;
+    let over = gateway.post_with("/v1/chat/completions", &[], body(limit + 1)).await;
+
+    assert_eq!((fits.status.as_u16(), over.status.as_u16()), (200, 413), "{}", fits.text());
+}
+
+#[tokio::test]
+async fn every_patience_with_a_provider_has_its_end_and_its_code() {
+    let file = "[timeouts]\nheaders_seconds = 0.3\nheaders_plain_seconds = 0.3\nfirst_content_seconds = 0.3\n\
+                idle_seconds = 0.5\nstream_total_seconds = 2\n[stream]\nkeepalive_after_seconds = 0.1\n";
+    let patient = "[timeouts]\nheaders_seconds = 0.3\nheaders_plain_seconds = 0.3\nfirst_content_seconds = 0.3\n";
+    let gateway = Gateway::with_settings(patient, &[]).await;
+    for (directive, stream, code) in [
+        ("latency_ms=5000", false, "provider_timeout"),
+        ("latency_ms=5000", true, "provider_timeout"),
+        ("first_ms=5000", true, "first_token_timeout"),
+    ] {
+        let answer = gateway.chat("gpt-4o-mini", &format!("[upstream {directive}]"), json!({"stream": stream})).await;
+        assert_eq!((answer.status.as_u16(), answer.error().1.as_str()), (504, code), "{directive}");
+    }
+
+    let gateway = Gateway::with_settings(file, &[]).await;
+    for (directive, code) in
+        [("chunks=3 delay_ms=5000", "stream_idle_timeout"), ("chunks=1000 delay_ms=20", "deadline_exceeded")]
+    {
+        let answer = gateway.stream("gpt-4o-mini", &format!("[upstream {directive}]")).await;
+        let error: Value = serde_json::from_str(answer.events().last().unwrap()).unwrap();
+        assert_eq!(error["error"]["code"], code, "{directive}: {}", answer.text());
+        assert!(!answer.text().contains("[DONE]"));
+    }
+}
+
+#[tokio::test]
+async fn at_most_four_attempts_are_made() {
+    let targets: Vec<String> = (0..6).map(|number| format!("\"dead/model-{number}\"")).collect();
+    let file = format!(
+        "[[provider]]\nname = \"dead\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
+         [groups.many]\nkind = \"ordered\"\ntargets = [{}]\n",
+        targets.join(", ")
+    );
+    let gateway = Gateway::with_settings(&file, &[]).await;
+
+    let answer = gateway.ask("many", "hi").await;
+
+    assert_eq!((answer.status.as_u16(), answer.error().1.as_str()), (502, "provider_unreachable"));
+    assert!(answer.text().contains("4 attempts were made"), "{}", answer.text());
+    assert_eq!(answer.header("x-should-retry"), Some("false"));
+}
+
+#[tokio::test]
+async fn an_http2_connection_carries_at_most_a_hundred_streams() {
+    let gateway = Gateway::with_upstreams().await;
+    let socket = TcpStream::connect(gateway.running.address()).await.unwrap();
+    let io = hyper_util::rt::TokioIo::new(socket);
+    let executor = hyper_util::rt::TokioExecutor::new();
+    let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io).await.unwrap();
+    let mut tasks = tokio::task::JoinSet::new();
+    tasks.spawn(async move {
+        // It ends with the test.
+        let _ = connection.await;
+    });
+    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "[upstream latency_ms=600]"}]});
+    let body = http_body_util::Full::new(bytes::Bytes::from(body.to_string()));
+    let uri = format!("{}/v1/chat/completions", gateway.url());
+    let mut answers = tokio::task::JoinSet::new();
+    for _ in 0..120 {
+        sender.ready().await.unwrap();
+        let request = http::Request::post(&uri).body(body.clone()).unwrap();
+        answers.spawn(sender.send_request(request));
+    }
+
+    let mut most = 0;
+    while let Some(answer) = answers.join_next().await {
+        most = most.max(gateway.running.gateway.concurrency.active());
+        assert_eq!(answer.unwrap().unwrap().status(), 200);
+    }
+
+    assert!(most <= 100, "{most} at once");
 }
