@@ -7,8 +7,6 @@ pub mod layers;
 mod models;
 mod status;
 
-use std::sync::Arc;
-
 use axum::Router;
 use axum::response::Response;
 use axum::routing::{get, post};
@@ -16,9 +14,9 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use crate::call::{Head, Surface};
 use crate::clock::Instant;
-use crate::gateway::Gateway;
 use crate::pipeline::{self, Reply, ReplyBody};
 use crate::refusal::Refusal;
+use crate::server::Worker;
 
 /// The id of a request, on its answer and in the log.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -27,7 +25,7 @@ const MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
 const CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");
 
 /// Every route, grouped by who may call it. There are no gateway keys yet, so the groups are public and caller.
-pub fn router(gateway: Arc<Gateway>) -> Router {
+pub fn router(worker: Worker) -> Router {
     let public = Router::new()
         .route("/", get(status::root))
         .route("/health", get(status::health))
@@ -43,16 +41,16 @@ pub fn router(gateway: Arc<Gateway>) -> Router {
         .merge(caller)
         .fallback(async || Refusal::UnknownUrl)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
-        .with_state(gateway)
+        .with_state(worker)
 }
 
 /// Sends one request through the pipeline and renders what comes out.
-async fn answer(gateway: &Gateway, surface: Surface, request: Request<axum::body::Body>) -> Response {
+async fn answer(worker: &Worker, surface: Surface, request: Request<axum::body::Body>) -> Response {
     let (parts, body) = request.into_parts();
     let received = parts.extensions.get::<Instant>().copied().unwrap_or_else(crate::clock::now);
     let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().into();
     let head = Head { request_id, headers: parts.headers, received };
-    match pipeline::run(gateway, surface, head, body).await {
+    match pipeline::run(worker, surface, head, body).await {
         Ok(reply) => render(reply),
         Err(refusal) => axum::response::IntoResponse::into_response(refusal),
     }

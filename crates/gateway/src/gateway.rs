@@ -13,11 +13,11 @@ use crate::clock::{self, Instant};
 use crate::concurrency::Concurrency;
 use crate::config::Config;
 use crate::live::Registry;
+use crate::server;
 use crate::simulated::Simulated;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Client, health};
-use crate::{api, server};
 
 /// Time that streams have to send their last frame once they were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
@@ -27,7 +27,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 pub struct Gateway {
     /// Configuration, catalogue and directory, as snapshots.
     pub registry: Arc<Registry>,
-    /// The way to the providers.
+    /// The way to the providers for everything but requests; each worker thread has its own.
     pub client: Client,
     /// Requests in flight.
     pub concurrency: Concurrency,
@@ -61,8 +61,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let registry = Arc::new(Registry::new(config, Catalog::embedded(), Arc::new(Metrics::new())));
     let (concurrency, started) = (Concurrency::default(), clock::now());
     let gateway = Arc::new(Gateway { registry, client, concurrency, tasks, started, simulated });
-    let router = api::router(gateway.clone());
-    gateway.tasks.spawn("accept", server::accept(listener, gateway.clone(), router));
+    server::start(listener, &gateway).context("cannot start the worker threads")?;
     gateway.tasks.spawn("health", health::watch(gateway.clone()));
     Ok(Running { gateway, address })
 }

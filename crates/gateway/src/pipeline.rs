@@ -13,6 +13,7 @@ use crate::live::Live;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::router::{self, Plan, Target};
+use crate::server::Worker;
 use crate::streaming::{Opening, StreamBody, StreamLimits};
 use crate::upstream::{self, Content};
 
@@ -38,13 +39,14 @@ pub enum ReplyBody {
 ///
 /// # Errors
 /// Everything that the client must be told instead of an answer.
-pub async fn run(gateway: &Gateway, surface: Surface, head: Head, body: Body) -> Result<Reply, Refusal> {
+pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> Result<Reply, Refusal> {
+    let gateway = &worker.gateway;
     let live = gateway.registry.snapshot();
     let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
     let prepared = prepare(gateway, &live, surface, head, body, &mut record).await;
     let (slot, call, plan) = prepared.map_err(|refusal| record.refuse(refusal))?;
 
-    let client = gateway.client.clone();
+    let client = worker.client.clone();
     let (is_stream, snapshot, asked) = (call.payload.is_stream(), live.clone(), call.clone());
     let opening = async move {
         let content = upstream::execute(&client, &snapshot, &plan, &asked, &mut record).await;

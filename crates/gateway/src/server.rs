@@ -1,6 +1,7 @@
 //! The listener: accepts connections within their limits, serves them, and lets them finish when the gateway stops.
 
 mod connection;
+mod worker;
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -15,12 +16,15 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
-use tokio::sync::Semaphore;
-use tracing::{debug, warn};
+use tokio::sync::{Semaphore, mpsc};
+use tracing::{debug, error, warn};
 
 use crate::api::layers;
 use crate::gateway::Gateway;
 use connection::{Busy, Connection};
+use worker::Accepted;
+
+pub use worker::Worker;
 
 /// The header block of a request may be this large.
 const MAX_HEADER_BYTES: usize = 64 * 1024;
@@ -40,34 +44,36 @@ pub fn bind(address: SocketAddr) -> std::io::Result<TcpListener> {
     socket.listen(BACKLOG)
 }
 
-/// Accepts until the gateway drains. Connections run as tasks of their own and outlive this one.
-pub async fn accept(listener: TcpListener, gateway: Arc<Gateway>, router: Router) {
-    let limit = gateway.registry.snapshot().config.limits.connections;
-    let places = Arc::new(Semaphore::new(limit));
-    let builder = Arc::new(builder());
-    loop {
-        let next = async {
-            // Accepting pauses while every place is taken; waiting clients stand in the backlog.
-            let place = places.clone().acquire_owned().await;
-            (listener.accept().await, place)
-        };
-        let accepted = tokio::select! {
-            accepted = next => accepted,
-            () = gateway.tasks.draining().cancelled() => return,
-        };
-        match accepted {
-            (Ok((stream, _)), Ok(place)) => {
-                let connection = serve(stream, builder.clone(), gateway.clone(), router.clone());
-                gateway.tasks.spawn("connection", async move {
-                    connection.await;
-                    drop(place);
-                });
-            }
-            (Err(error), _) => {
+/// Starts a thread for every core and hands each its share of the connections, until the gateway drains. Connections
+/// outlive the accepting.
+///
+/// # Errors
+/// The system gives no thread or no event queue.
+pub fn start(listener: TcpListener, gateway: &Arc<Gateway>) -> std::io::Result<()> {
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let workers = (0..threads).map(|_| worker::start(gateway.clone())).collect::<std::io::Result<Vec<_>>>()?;
+    gateway.tasks.spawn("accept", accept(listener, gateway.clone(), workers));
+    Ok(())
+}
+
+async fn accept(listener: TcpListener, gateway: Arc<Gateway>, workers: Vec<mpsc::Sender<Accepted>>) {
+    let places = Arc::new(Semaphore::new(gateway.registry.snapshot().config.limits.connections));
+    let next = async |worker: &mpsc::Sender<Accepted>| {
+        // Accepting pauses while every place is taken; waiting clients stand in the backlog.
+        let Ok(place) = places.clone().acquire_owned().await else { return };
+        match listener.accept().await.and_then(|(stream, _)| stream.into_std()) {
+            // A thread that is gone takes its connection with it, which is what the client of a crashed one sees.
+            Ok(stream) => worker.send((stream, place)).await.unwrap_or_else(|_| error!("a worker thread is gone")),
+            Err(error) => {
                 warn!(%error, "accept failed");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
-            (Ok(_), Err(_closed)) => return,
+        }
+    };
+    for worker in workers.iter().cycle() {
+        tokio::select! {
+            () = next(worker) => {}
+            () = gateway.tasks.draining().cancelled() => return,
         }
     }
 }

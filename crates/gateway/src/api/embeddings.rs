@@ -1,13 +1,11 @@
 //! `POST /v1/embeddings`.
 
-use std::sync::Arc;
-
 use axum::extract::{Request, State};
 use axum::response::Response;
 
 use crate::call::Surface;
-use crate::gateway::Gateway;
+use crate::server::Worker;
 
-pub(super) async fn create(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
-    super::answer(&gateway, Surface::Embeddings, request).await
+pub(super) async fn create(State(worker): State<Worker>, request: Request) -> Response {
+    super::answer(&worker, Surface::Embeddings, request).await
 }

@@ -23,6 +23,7 @@ const IDLE_PER_HOST: usize = 256;
 /// A client for every provider. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct Client {
+    connector: HttpsConnector<HttpConnector>,
     http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
 }
 
@@ -42,19 +43,18 @@ impl Client {
             .with_safe_default_protocol_versions()?
             .try_with_platform_verifier()?
             .with_no_client_auth();
-        let https = hyper_rustls::HttpsConnectorBuilder::new()
+        let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
             .enable_http2()
             .wrap_connector(tcp);
-        let http = legacy::Client::builder(TokioExecutor::new())
-            .pool_timer(TokioTimer::new())
-            .timer(TokioTimer::new())
-            .pool_idle_timeout(IDLE)
-            .pool_max_idle_per_host(IDLE_PER_HOST)
-            .build(https);
-        Ok(Client { http })
+        Ok(Client { http: pool(connector.clone()), connector })
+    }
+
+    /// A client of the same kind with a pool of its own.
+    pub fn sibling(&self) -> Client {
+        Client { http: pool(self.connector.clone()), connector: self.connector.clone() }
     }
 
     /// Sends one request and returns when the answer's headers are there. Dropping the future cancels it.
@@ -64,6 +64,15 @@ impl Client {
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, (Kind, String)> {
         self.http.request(request).await.map_err(|error| (classify(&error), chain(&error)))
     }
+}
+
+fn pool(connector: HttpsConnector<HttpConnector>) -> legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+    legacy::Client::builder(TokioExecutor::new())
+        .pool_timer(TokioTimer::new())
+        .timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
+        .pool_max_idle_per_host(IDLE_PER_HOST)
+        .build(connector)
 }
 
 fn classify(error: &legacy::Error) -> Kind {
