@@ -1,0 +1,13 @@
+//! Everything that survives a restart.
+//!
+//! [`journal`] is a local append-only file: money is in it before a provider is asked. `Store` is SQLite or
+//! PostgreSQL: keys, settings, and the accounts, which get the journal's entries in batches.
+
+mod account;
+mod error;
+pub mod journal;
+pub mod keys;
+
+pub use account::{ANONYMOUS, Entry, Hold, HoldId, Period, Position, Total};
+pub use error::Error;
+pub use keys::Key;
