@@ -19,11 +19,13 @@ mod docs;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::time::Duration;
 
-use catalog::{Catalog, Price};
-use secrecy::SecretString;
+use catalog::{Catalog, Nanodollars, Price};
+use secrecy::{ExposeSecret, SecretString};
 use wire::{Dialect, Quirk};
 
 pub use locations::{Locations, Sources};
@@ -44,8 +46,18 @@ pub struct Config {
     pub port: u16,
     /// What this gateway is for.
     pub environment: Environment,
-    /// Who may send requests.
+    /// Whether requests need a gateway key.
     pub auth: AuthMode,
+    /// `AUTH=optional` may stand on an address that other machines reach.
+    pub allow_open_access: bool,
+    /// Opens the admin API; `None` has one made.
+    pub admin_key: Option<SecretString>,
+    /// An admin key that everybody could guess is accepted.
+    pub insecure_dev: bool,
+    /// Where things are kept.
+    pub storage: Storage,
+    /// What may be spent in all, and how it is reckoned.
+    pub budget: Budget,
     /// Providers that can be used, those of the catalogue first.
     pub providers: Vec<ProviderConfig>,
     /// Providers that wait for their key.
@@ -83,13 +95,65 @@ pub enum Environment {
     Production,
 }
 
-/// Who may send requests.
+/// Whether requests need a gateway key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AuthMode {
-    /// Whoever is on this machine: the gateway listens on a loopback address only.
-    LoopbackOnly,
-    /// Whoever reaches the port; the operator said so.
+    /// Once a key was created, or when other machines reach the address.
+    Automatic,
+    /// Always.
+    Required,
+    /// Never; a key that is sent is still checked and accounted to.
     Optional,
+}
+
+/// Where things are kept.
+#[derive(Clone, Debug)]
+pub struct Storage {
+    /// The folder of the journal and of SQLite.
+    pub data_dir: PathBuf,
+    /// PostgreSQL instead of SQLite.
+    pub database_url: Option<SecretString>,
+    /// Redis, for limits and budgets that replicas share.
+    pub redis_url: Option<SecretString>,
+    /// How many gateways share the Redis.
+    pub replicas: usize,
+    /// What gateway keys are hashed with; `None` has one made and kept.
+    pub key_hash_secret: Option<SecretString>,
+    /// When the journal reaches the disk itself.
+    pub ledger_fsync: Fsync,
+}
+
+/// When the journal reaches the disk itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fsync {
+    /// Every tenth of a second.
+    Interval,
+    /// Before each request goes to a provider.
+    Always,
+}
+
+/// What may be spent in all, and how it is reckoned.
+#[derive(Clone, Debug)]
+pub struct Budget {
+    /// US dollars a calendar month.
+    pub global_usd: Option<Nanodollars>,
+    /// Tokens a calendar month.
+    pub global_tokens: Option<i64>,
+    /// What happens to a model without a known price when a budget in dollars applies.
+    pub unknown_price: UnknownPrice,
+    /// Tokens of output that are reserved for when a request sets no limit.
+    pub assumed_output_tokens: u64,
+    /// Gets alerts.
+    pub webhook_url: Option<SecretString>,
+}
+
+/// What happens to a model without a known price when a budget in dollars applies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum UnknownPrice {
+    /// It is not used.
+    Refuse,
+    /// It is used, and counts against token budgets only.
+    Allow,
 }
 
 /// What log lines look like.
@@ -240,29 +304,62 @@ impl Config {
         let mut config = Config::default();
         settings::apply(&mut config, variables, &file.settings, &mut problems);
         config.refuse_open_door(variables, &file.settings, &mut problems);
+        config.refuse_known_admin_key(variables, &file.settings, &mut problems);
         (config.aliases, config.groups) = names::check(&file, &mut problems);
         (config.providers, config.missing) =
             providers::choose(&Catalog::embedded(), &file.providers, sources.demo, variables, &mut problems);
         problems.or(config)
     }
 
-    /// No key is asked for, so an address that other machines reach needs the operator's word.
+    /// Whether other machines reach the address.
+    pub fn is_public(&self) -> bool {
+        !self.host.to_canonical().is_loopback()
+    }
+
+    /// An address that other machines reach without a key needs the operator's word.
     fn refuse_open_door(&self, variables: Variables<'_>, written: &file::Settings, problems: &mut Collector) {
-        if self.host.to_canonical().is_loopback() || self.auth == AuthMode::Optional {
+        if !self.is_public() || self.auth != AuthMode::Optional || self.allow_open_access {
             return;
         }
-        let (name, place) = settings::origin("server.host", variables, written);
+        let (name, place) = settings::origin("server.auth", variables, written);
         problems.add(Problem {
             place,
             name,
             problem: format!(
-                "`{}` can be reached from other machines, and the gateway asks nobody for a key",
+                "`optional`, and other machines reach `{}`: all of them could spend your money",
                 self.host
             ),
-            hint: "use `127.0.0.1`, or set `AUTH=optional` to serve everyone who can reach the port".to_owned(),
+            hint: "leave it out so that a key is needed, or set `ALLOW_OPEN_ACCESS=true` if that is what you want"
+                .to_owned(),
+        });
+    }
+
+    /// An admin key that stands in somebody's documentation is none.
+    fn refuse_known_admin_key(&self, variables: Variables<'_>, written: &file::Settings, problems: &mut Collector) {
+        let Some(key) = &self.admin_key else { return };
+        let key = key.expose_secret().to_ascii_lowercase();
+        let is_short = key.len() < settings::SHORTEST_SECRET;
+        let is_known = ["change-me", "changeme", "sk-1234", "password", "secret", "example", "admin-key"]
+            .iter()
+            .any(|known| key.contains(known))
+            || key.bytes().collect::<BTreeSet<u8>>().len() < FEWEST_LETTERS;
+        if !(is_short || is_known) || (self.insecure_dev && !self.is_public()) {
+            return;
+        }
+        let (name, place) = settings::origin("server.admin_key", variables, written);
+        problems.add(Problem {
+            place,
+            name,
+            problem: "the value is short, or one that everybody could guess".to_owned(),
+            hint: "use a random one of at least 32 characters, as `openssl rand -hex 32` prints, or leave it out and one is made; for work on a \
+                   loopback address `INSECURE_DEV=true` lets it pass"
+                .to_owned(),
         });
     }
 }
+
+/// Different letters that an admin key must have: a random one of 32 hexadecimal digits has 14, give or take.
+const FEWEST_LETTERS: usize = 8;
 
 impl Default for Config {
     /// Every setting at its default, without providers.
@@ -281,7 +378,25 @@ impl Config {
             host: IpAddr::V4(Ipv4Addr::LOCALHOST),
             port: 0,
             environment: Environment::Development,
-            auth: AuthMode::LoopbackOnly,
+            auth: AuthMode::Automatic,
+            allow_open_access: false,
+            admin_key: None,
+            insecure_dev: false,
+            storage: Storage {
+                data_dir: PathBuf::new(),
+                database_url: None,
+                redis_url: None,
+                replicas: 1,
+                key_hash_secret: None,
+                ledger_fsync: Fsync::Interval,
+            },
+            budget: Budget {
+                global_usd: None,
+                global_tokens: None,
+                unknown_price: UnknownPrice::Refuse,
+                assumed_output_tokens: 0,
+                webhook_url: None,
+            },
             providers: Vec::new(),
             missing: Vec::new(),
             routing: Routing { strategy: Strategy::Balanced, prefer_local: false, prefer_local_ratio: 0.0 },

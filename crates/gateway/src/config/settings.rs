@@ -2,12 +2,17 @@
 
 mod form;
 
+use secrecy::{ExposeSecret, SecretString};
+
 use super::file::Settings;
 use super::problem::{Collector, Place, Problem};
 use super::variables::Variables;
-use super::{AuthMode, Config, Environment, LogFormat, Strategy};
+use super::{AuthMode, Config, Environment, Fsync, LogFormat, Strategy, UnknownPrice};
 
 pub(super) use form::Form;
+
+/// Characters that a secret must have: somebody who can try in a loop gets nowhere with 32 random ones.
+pub(super) const SHORTEST_SECRET: usize = 32;
 
 /// One setting.
 pub(super) struct Setting {
@@ -83,10 +88,38 @@ pub(super) static SETTINGS: &[Setting] = &[
         key: "server.auth",
         variable: "AUTH",
         default: None,
-        form: Form::Word(&[("optional", |config| config.auth = AuthMode::Optional)]),
+        form: Form::Word(&[
+            ("required", |config| config.auth = AuthMode::Required),
+            ("optional", |config| config.auth = AuthMode::Optional),
+        ]),
         change: Change::Live,
-        doc: "Requests need no key. Unless this is set to `optional`, the gateway therefore listens on loopback \
-              addresses only; with it, everyone who can reach the port can spend what your provider keys can.",
+        doc: "Whether requests need a gateway key. When not set they do once a key was created or when the address can \
+              be reached from other machines.",
+    },
+    Setting {
+        key: "server.allow_open_access",
+        variable: "ALLOW_OPEN_ACCESS",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.allow_open_access = on),
+        change: Change::Restart(|a, b| a.allow_open_access != b.allow_open_access),
+        doc: "Lets `AUTH=optional` stand on an address that other machines reach: everyone who reaches the port can then \
+              spend what your provider keys can.",
+    },
+    Setting {
+        key: "server.admin_key",
+        variable: "ADMIN_API_KEY",
+        default: None,
+        form: Form::Secret(8, |config, key| config.admin_key = Some(key)),
+        change: Change::Restart(|a, b| !same_secret(&a.admin_key, &b.admin_key)),
+        doc: "Opens the admin API; at least 32 random characters. When not set one is made at the first start, kept as a hash, and shown once.",
+    },
+    Setting {
+        key: "server.insecure_dev",
+        variable: "INSECURE_DEV",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.insecure_dev = on),
+        change: Change::Restart(|a, b| a.insecure_dev != b.insecure_dev),
+        doc: "Accepts an admin key that everybody could guess, on a loopback address only.",
     },
     Setting {
         key: "server.shutdown_grace_seconds",
@@ -267,6 +300,105 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "How many requests may run at one time; more are refused with 503 and `Retry-After`.",
     },
     Setting {
+        key: "storage.data_dir",
+        variable: "DATA_DIR",
+        default: Some("./data"),
+        form: Form::Path(|config, path| config.storage.data_dir = path),
+        change: Change::Restart(|a, b| a.storage.data_dir != b.storage.data_dir),
+        doc: "Where this gateway keeps its journal of money and its SQLite database. One running gateway a folder.",
+    },
+    Setting {
+        key: "storage.database_url",
+        variable: "DATABASE_URL",
+        default: None,
+        form: Form::Url(&["postgresql", "postgres"], |config, url| config.storage.database_url = Some(url)),
+        change: Change::Restart(|a, b| !same_secret(&a.storage.database_url, &b.storage.database_url)),
+        doc: "A PostgreSQL database instead of SQLite; replicas share it.",
+    },
+    Setting {
+        key: "storage.redis_url",
+        variable: "REDIS_URL",
+        default: None,
+        form: Form::Url(&["redis", "rediss"], |config, url| config.storage.redis_url = Some(url)),
+        change: Change::Restart(|a, b| !same_secret(&a.storage.redis_url, &b.storage.redis_url)),
+        doc: "A Redis in which replicas share rate limits and budgets.",
+    },
+    Setting {
+        key: "storage.replicas",
+        variable: "REPLICAS",
+        default: Some("1"),
+        form: Form::Count(1, 10_000, |config, count| config.storage.replicas = count),
+        change: Change::Restart(|a, b| a.storage.replicas != b.storage.replicas),
+        doc: "How many gateways share the Redis. While it is away each allows its part of a rate limit.",
+    },
+    Setting {
+        key: "storage.key_hash_secret",
+        variable: "KEY_HASH_SECRET",
+        default: None,
+        form: Form::Secret(SHORTEST_SECRET, |config, secret| config.storage.key_hash_secret = Some(secret)),
+        change: Change::Restart(|a, b| !same_secret(&a.storage.key_hash_secret, &b.storage.key_hash_secret)),
+        doc: "What gateway keys are hashed with; the same for all replicas. When not set one is made at the first start \
+              and kept in the database. Another value makes every key that exists useless.",
+    },
+    Setting {
+        key: "storage.ledger_fsync",
+        variable: "LEDGER_FSYNC",
+        default: Some("interval"),
+        form: Form::Word(&[
+            ("interval", |config| config.storage.ledger_fsync = Fsync::Interval),
+            ("always", |config| config.storage.ledger_fsync = Fsync::Always),
+        ]),
+        change: Change::Restart(|a, b| a.storage.ledger_fsync != b.storage.ledger_fsync),
+        doc: "When the journal of money reaches the disk itself. `interval`: ten times a second; a crash of the gateway \
+              loses nothing, a power failure at most that. `always`: before each request goes to a provider.",
+    },
+    Setting {
+        key: "budget.global_monthly_usd",
+        variable: "GLOBAL_MONTHLY_USD_BUDGET",
+        default: None,
+        form: Form::Dollars(|config, amount| config.budget.global_usd = Some(amount)),
+        change: Change::Live,
+        doc: "What all requests together may cost in a calendar month (UTC).",
+    },
+    Setting {
+        key: "budget.global_monthly_tokens",
+        variable: "GLOBAL_MONTHLY_TOKEN_BUDGET",
+        default: None,
+        form: Form::Count(1, i64::MAX as usize, |config, count| {
+            config.budget.global_tokens = i64::try_from(count).ok()
+        }),
+        change: Change::Live,
+        doc: "Tokens, input and output, that all requests together may use in a calendar month (UTC).",
+    },
+    Setting {
+        key: "budget.unknown_price",
+        variable: "UNKNOWN_PRICE",
+        default: Some("refuse"),
+        form: Form::Word(&[
+            ("refuse", |config| config.budget.unknown_price = UnknownPrice::Refuse),
+            ("allow", |config| config.budget.unknown_price = UnknownPrice::Allow),
+        ]),
+        change: Change::Live,
+        doc: "What happens to a request for a model whose price is not known when a budget in US dollars applies. \
+              `refuse`: it is refused. `allow`: it goes out and counts against token budgets only.",
+    },
+    Setting {
+        key: "budget.assumed_output_tokens",
+        variable: "ASSUMED_OUTPUT_TOKENS",
+        default: Some("4096"),
+        form: Form::Count(1, 10_000_000, |config, count| config.budget.assumed_output_tokens = count as u64),
+        change: Change::Live,
+        doc: "The length of an answer for which money is reserved when a request sets no `max_tokens`.",
+    },
+    Setting {
+        key: "budget.webhook_url",
+        variable: "BUDGET_WEBHOOK_URL",
+        default: None,
+        form: Form::Url(&["https", "http"], |config, url| config.budget.webhook_url = Some(url)),
+        change: Change::Live,
+        doc: "Gets a POST of JSON when 80, 95 and 100 % of a budget are used.",
+    },
+    Setting {
         key: "health.interval_seconds",
         variable: "HEALTH_INTERVAL_SECONDS",
         default: Some("30"),
@@ -296,7 +428,9 @@ pub(super) fn apply(config: &mut Config, variables: Variables<'_>, file: &Settin
         };
         if let Err(wrong) = setting.form.apply(config, text) {
             let (name, place) = origin(setting.key, variables, file);
-            let problem = format!("`{}` {wrong}", shortened(written));
+            let shown =
+                if setting.form.is_secret() { "the value".to_owned() } else { format!("`{}`", shortened(written)) };
+            let problem = format!("{shown} {wrong}");
             problems.add(Problem { place, name, problem, hint: format!("accepted: {}", setting.form) });
         }
     }
@@ -319,6 +453,10 @@ pub fn restart_needed(before: &Config, after: &Config) -> Vec<&'static str> {
         Change::Restart(differs) => differs(before, after),
     };
     SETTINGS.iter().filter(differs).map(|setting| setting.key).collect()
+}
+
+fn same_secret(a: &Option<SecretString>, b: &Option<SecretString>) -> bool {
+    a.as_ref().map(SecretString::expose_secret) == b.as_ref().map(SecretString::expose_secret)
 }
 
 /// As much of a wrong value as a message needs.

@@ -36,7 +36,7 @@ fn nothing_set_gives_the_documented_defaults() {
     let config = Config::load(&Sources::default()).unwrap();
 
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 4000));
-    assert_eq!((config.environment, config.auth), (Environment::Development, AuthMode::LoopbackOnly));
+    assert_eq!((config.environment, config.auth), (Environment::Development, AuthMode::Automatic));
     let routing = Routing { strategy: Strategy::Balanced, prefer_local: true, prefer_local_ratio: 0.7 };
     assert_eq!(config.routing, routing);
     let seconds = Duration::from_secs;
@@ -95,13 +95,18 @@ fn a_bad_value_of_any_setting_is_refused_with_its_name_and_the_accepted_form() {
             Form::Switch(_) => &["yes", "1", "TRUE"],
             Form::Word(_) => &["whatever", "Optional", "none"],
             Form::LogFilter(_) => &["loud", "gateway=loud", "info,verbose"],
+            Form::Path(_) => &[],
+            Form::Dollars(_) => &["much", "0", "-1", "1e3", "$5"],
+            Form::Url(..) => &["localhost", "ftp://localhost/", "not a url"],
+            Form::Secret(..) => &["brief", "a secret of words with spaces in between"],
         };
         for bad in bad {
             let found = Config::load(&sources(&[(setting.variable, bad)], "")).unwrap_err();
             let found: Vec<&Problem> = found.iter().collect();
             assert_eq!(found.len(), 1, "{} = {bad}", setting.variable);
             assert_eq!((found[0].name.as_str(), &found[0].place), (setting.variable, &Place::Environment));
-            assert!(found[0].problem.starts_with(&format!("`{bad}` ")), "{}", found[0].problem);
+            let quoted = found[0].problem.contains(bad);
+            assert_eq!(quoted, !setting.form.is_secret(), "{}", found[0].problem);
             assert_eq!(found[0].hint, format!("accepted: {}", setting.form));
         }
     }
@@ -165,20 +170,40 @@ fn production_logs_json_unless_told_otherwise() {
 }
 
 #[test]
-fn an_address_that_others_reach_needs_the_operators_word() {
-    let text = problems(&[("HOST", "0.0.0.0")], "");
+fn open_access_on_an_address_that_others_reach_needs_the_operators_word() {
+    let text = problems(&[("HOST", "0.0.0.0"), ("AUTH", "optional")], "");
     assert_eq!(
         text,
         "1 problem in the configuration\n  \
-         HOST (environment): `0.0.0.0` can be reached from other machines, and the gateway asks nobody for a key\n    \
-         use `127.0.0.1`, or set `AUTH=optional` to serve everyone who can reach the port"
+         AUTH (environment): `optional`, and other machines reach `0.0.0.0`: all of them could spend your money\n    \
+         leave it out so that a key is needed, or set `ALLOW_OPEN_ACCESS=true` if that is what you want"
     );
-    assert!(problems(&[], "[server]\nhost = \"::\"\n").contains("server.host (gateway.toml line 2): `::` can be"));
+    assert!(
+        problems(&[], "[server]\nhost = \"::\"\nauth = \"optional\"\n").contains("server.auth (gateway.toml line 3)")
+    );
 
     for host in ["127.0.0.1", "127.8.8.8", "::1", "::ffff:127.0.0.1", "localhost"] {
-        load(&[("HOST", host)], "");
+        load(&[("HOST", host), ("AUTH", "optional")], "");
     }
-    assert_eq!(load(&[("HOST", "0.0.0.0"), ("AUTH", "optional")], "").auth, AuthMode::Optional);
+    load(&[("HOST", "0.0.0.0")], "");
+    load(&[("HOST", "0.0.0.0"), ("AUTH", "optional"), ("ALLOW_OPEN_ACCESS", "true")], "");
+}
+
+#[test]
+fn an_admin_key_that_everybody_could_guess_stops_the_start() {
+    for known in [
+        "gw-admin-change-me",
+        "gw-admin-change-me-gw-admin-change-me",
+        "sk-1234sk-1234sk-1234sk-1234sk-1234",
+        "aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa",
+    ] {
+        let text = problems(&[("ADMIN_API_KEY", known)], "");
+        assert!(text.contains("ADMIN_API_KEY (environment): the value is short, or one that"), "{text}");
+        assert!(!text.contains(known));
+        load(&[("ADMIN_API_KEY", known), ("INSECURE_DEV", "true")], "");
+        problems(&[("ADMIN_API_KEY", known), ("INSECURE_DEV", "true"), ("HOST", "0.0.0.0")], "");
+    }
+    load(&[("ADMIN_API_KEY", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b")], "");
 }
 
 #[test]

@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
+use catalog::Nanodollars;
+use http::Uri;
+use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -28,6 +32,14 @@ pub(in crate::config) enum Form {
     Word(&'static [Word]),
     /// A log level, or a list of them by target.
     LogFilter(fn(&mut Config, String)),
+    /// A folder or file.
+    Path(fn(&mut Config, PathBuf)),
+    /// US dollars, more than none.
+    Dollars(fn(&mut Config, Nanodollars)),
+    /// A URL with one of these schemes. It may hold a password, so no message quotes it.
+    Url(&'static [&'static str], fn(&mut Config, SecretString)),
+    /// Something that opens a door, of at least so many characters. No message quotes it.
+    Secret(usize, fn(&mut Config, SecretString)),
 }
 
 /// A word and what it sets.
@@ -54,8 +66,17 @@ impl Form {
                 set(config);
             }
             Form::LogFilter(set) => set(config, log_filter(text)?),
+            Form::Path(set) => set(config, PathBuf::from(text)),
+            Form::Dollars(set) => set(config, dollars(text)?),
+            Form::Url(schemes, set) => set(config, url(text, schemes)?),
+            Form::Secret(shortest, set) => set(config, secret(text, *shortest)?),
         }
         Ok(())
+    }
+
+    /// Whether its values must not be shown.
+    pub(in crate::config) fn is_secret(&self) -> bool {
+        matches!(self, Form::Url(..) | Form::Secret(..))
     }
 }
 
@@ -77,6 +98,15 @@ impl fmt::Display for Form {
             Form::LogFilter(_) => {
                 f.write_str("`error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,gateway=debug`")
             }
+            Form::Path(_) => f.write_str("a path"),
+            Form::Dollars(_) => f.write_str("US dollars, for example `25` or `0.5`"),
+            Form::Url(schemes, _) => {
+                for (index, scheme) in schemes.iter().enumerate() {
+                    write!(f, "{}`{scheme}://…`", if index == 0 { "" } else { " or " })?;
+                }
+                Ok(())
+            }
+            Form::Secret(shortest, _) => write!(f, "at least {shortest} characters without spaces"),
         }
     }
 }
@@ -92,6 +122,24 @@ fn address(text: &str) -> Result<IpAddr, &'static str> {
 fn within<T: FromStr + PartialOrd>(text: &str, from: T, to: T, wrong: &'static str) -> Result<T, &'static str> {
     let number: T = text.parse().map_err(|_| wrong)?;
     if (from..=to).contains(&number) { Ok(number) } else { Err("is out of bounds") }
+}
+
+fn dollars(text: &str) -> Result<Nanodollars, &'static str> {
+    let amount: Nanodollars = text.parse().map_err(|_| "is not an amount of US dollars")?;
+    if amount > Nanodollars(0) { Ok(amount) } else { Err("is not more than nothing") }
+}
+
+fn url(text: &str, schemes: &[&str]) -> Result<SecretString, &'static str> {
+    let url: Uri = text.parse().map_err(|_| "is not a URL")?;
+    let is_accepted = url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
+    if is_accepted && url.host().is_some() { Ok(text.into()) } else { Err("is not such a URL") }
+}
+
+fn secret(text: &str, shortest: usize) -> Result<SecretString, &'static str> {
+    match text.len() >= shortest && text.chars().all(|letter| letter.is_ascii_graphic()) {
+        true => Ok(text.into()),
+        false => Err("is too short or holds spaces"),
+    }
 }
 
 /// A part without `=` must be a level: the filter would take any word for the name of a target and log nothing else.
