@@ -5,6 +5,7 @@ Latencies are differences to runs against the mock itself, made just before and 
 
 import json
 import os
+import shutil
 import subprocess
 import time
 import urllib.request
@@ -40,12 +41,22 @@ def url(target: Target) -> str:
 
 
 # --- start and stop ---
+def _make_key(target: Target, environment: dict) -> None:
+    """In an empty data directory, so that every start finds the same."""
+    shutil.rmtree(target.folder / "data", ignore_errors=True)
+    command = [target.command[0], "keys", "create", "--name", "bench", *target.key]
+    made = subprocess.run(command, cwd=target.folder, env=environment, capture_output=True, text=True, check=True)
+    target.headers["Authorization"] = f"Bearer {made.stdout.strip()}"
+
+
 def start(target: Target) -> tuple[subprocess.Popen, float]:
     """The process, and the seconds until it served its first request."""
     target.folder.mkdir(parents=True, exist_ok=True)
     log = RUN / f"{target.name}.log"
-    began = time.monotonic()
     environment = {**_environment(), **target.environment}
+    if target.key is not None:
+        _make_key(target, environment)
+    began = time.monotonic()
     process = processes.launch(target.command, log, cwd=target.folder, env=environment)
     request = urllib.request.Request(url(target), json.dumps(body(target)).encode(), headers(target))
     last = None

@@ -7,6 +7,7 @@ path     of chat completions
 model    the model name that it maps to the mock
 headers  extra request headers, such as its own API key
 extra    extra fields of the request body
+key      options of the gateway key that is made before it starts; None: no key
 version  shell command that prints the version
 
 The upstream is the mock at MOCK: /v1 in OpenAI's dialect, /api in Ollama's.
@@ -36,14 +37,23 @@ class Target:
     environment: dict = dataclasses.field(default_factory=dict)
     headers: dict = dataclasses.field(default_factory=dict)
     extra: dict = dataclasses.field(default_factory=dict)
+    key: list[str] | None = None
 
 
-def ours(name: str, port: int, model: str) -> Target:
-    """The gateway, cache off so that every request goes upstream, in an empty folder so that no .env is read."""
+# Limits and budgets that are checked for every request and never reached.
+KEY = ["--budget-usd", "1000000", "--budget-tokens", "1000000000000", "--rpm", "1000000000", "--tpm", "1000000000",
+       "--max-concurrent", "100000"]
+
+
+def ours(name: str, port: int, model: str, key: list[str] | None) -> Target:
+    """The gateway, cache off so that every request goes upstream, in an empty folder so that no .env is read.
+
+    With `key` every request is authenticated by a key of those limits and budgets.
+    """
     folder = RUN / name
     return Target(
         name, port, [GATEWAY, "serve"], f"{shlex.quote(GATEWAY)} --version", model=model, folder=folder,
-        extra={"x-cache": False},
+        extra={"x-cache": False}, key=key,
         environment={
             "PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warn",
             "OPENAI_API_KEY": "sk-mock", "OPENAI_BASE_URL": f"{MOCK}/v1", "OLLAMA_URL": MOCK,
@@ -58,10 +68,10 @@ TARGETS = [
     Target("nginx", 9201, ["nginx", "-p", str(BENCH), "-e", "run/nginx.err", "-c", "conf/nginx.conf", "-g", "daemon off;"],
            "nginx -v 2>&1"),
     Target("haproxy", 9202, ["haproxy", "-db", "-f", "conf/haproxy.cfg"], "haproxy -v | head -1"),
-    ours("ours", 9210, "openai/gpt-4o-mini"),
+    ours("ours", 9210, "openai/gpt-4o-mini", KEY),
 ]
 # Measured only when named: every chunk translated from another dialect.
-ON_REQUEST = [ours("ours-ollama", 9211, "ollama/llama3.2")]
+ON_REQUEST = [ours("ours-ollama", 9211, "ollama/llama3.2", KEY), ours("ours-open", 9212, "openai/gpt-4o-mini", None)]
 
 
 def peers(folder: pathlib.Path) -> list[Target]:

@@ -24,6 +24,9 @@ pub(crate) const C_COMPILER: Tool = Tool::new("a C compiler", &["cc", "--version
 pub(crate) const GIT: Tool = Tool::new("git", &["git", "--version"], "git");
 pub(crate) const HAPROXY: Tool = Tool::new("HAProxy", &["haproxy", "-v"], "haproxy");
 pub(crate) const NGINX: Tool = Tool::new("nginx", &["nginx", "-v"], "nginx-light");
+/// Debian keeps its programs off the PATH, where `testkit` finds them as well.
+pub(crate) const POSTGRESQL: Tool =
+    Tool::new("PostgreSQL", &["sh", "-c", "ls /usr/lib/postgresql/*/bin/initdb || command -v initdb"], "postgresql");
 pub(crate) const PYTHON: Tool = Tool::new("Python 3", &["python3", "--version"], "python3");
 pub(crate) const PYTHON_VENV: Tool =
     Tool::new("Python's venv", &["python3", "-c", "import venv, ensurepip"], "python3-venv");

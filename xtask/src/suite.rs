@@ -39,8 +39,9 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 8] = [
+const STEPS: [Step; 9] = [
     Step { title: "the toolchain", parts: &[Part::All, Part::Rust, Part::Sdk, Part::Lint], run: check_toolchain },
+    Step { title: "the databases", parts: &[Part::All, Part::Rust], run: check_databases },
     Step { title: "formatting", parts: &[Part::All, Part::Lint], run: check_formatting },
     Step { title: "dependencies", parts: &[Part::All, Part::Lint], run: deny::check },
     Step { title: "the SDKs", parts: &[Part::All, Part::Sdk], run: install_sdks },
@@ -65,6 +66,7 @@ pub(crate) fn run(part: Part) -> Result<()> {
 /// Installs what the steps need and runs none of them.
 pub(crate) fn set_up() -> Result<()> {
     check_toolchain()?;
+    check_databases()?;
     deny::program()?;
     install_sdks()
 }
@@ -72,6 +74,11 @@ pub(crate) fn set_up() -> Result<()> {
 fn check_toolchain() -> Result<()> {
     machine::require_rust_components()?;
     machine::require(&[machine::C_COMPILER, machine::GIT])
+}
+
+/// The tests start private ones of their own.
+fn check_databases() -> Result<()> {
+    machine::require(&[machine::POSTGRESQL])
 }
 
 fn check_formatting() -> Result<()> {

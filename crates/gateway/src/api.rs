@@ -1,5 +1,8 @@
 //! The HTTP surface: the route table and what every answer carries.
 
+pub mod access;
+mod admin;
+mod budget;
 mod chat;
 mod embeddings;
 pub mod error;
@@ -7,13 +10,19 @@ pub mod layers;
 mod models;
 mod status;
 
+use std::sync::Arc;
+use std::time::Duration;
+
 use axum::Router;
-use axum::response::Response;
-use axum::routing::{get, post};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::{get, patch, post};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
 use crate::call::{Head, Surface};
 use crate::clock::Instant;
+use crate::keys::Caller;
+use crate::limits::rates::RateStatus;
 use crate::pipeline::{self, Reply, ReplyBody};
 use crate::refusal::Refusal;
 use crate::server::Worker;
@@ -23,22 +32,48 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
 const CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");
+/// Limit, what is left of it, and when all of it is there again.
+const REQUESTS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-requests"),
+    HeaderName::from_static("x-ratelimit-remaining-requests"),
+    HeaderName::from_static("x-ratelimit-reset-requests"),
+];
+const TOKENS: [HeaderName; 3] = [
+    HeaderName::from_static("x-ratelimit-limit-tokens"),
+    HeaderName::from_static("x-ratelimit-remaining-tokens"),
+    HeaderName::from_static("x-ratelimit-reset-tokens"),
+];
 
-/// Every route, grouped by who may call it. There are no gateway keys yet, so the groups are public and caller.
+/// Every route, in one of five groups by who may call it.
 pub fn router(worker: Worker) -> Router {
+    let gateway = worker.gateway.clone();
     let public = Router::new()
         .route("/", get(status::root))
         .route("/health", get(status::health))
         .route("/health/live", get(status::live))
-        .route("/health/ready", get(status::ready))
-        .route("/metrics", get(status::metrics));
+        .route("/health/ready", get(status::ready));
+    let scraper = Router::new()
+        .route("/metrics", get(status::metrics))
+        .route_layer(from_fn_with_state(gateway.clone(), access::scraper));
     let caller = Router::new()
         .route("/v1/chat/completions", post(chat::create))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::retrieve));
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .route_layer(from_fn_with_state(gateway.clone(), access::caller));
+    let reader = Router::new()
+        .route("/api/budget", get(budget::show))
+        .route_layer(from_fn_with_state(gateway.clone(), access::reader));
+    let admin = Router::new()
+        .route("/api/admin/keys", get(admin::keys::list).post(admin::keys::create))
+        .route("/api/admin/keys/{id}", patch(admin::keys::update).delete(admin::keys::revoke))
+        .route("/api/admin/keys/{id}/rotate", post(admin::keys::rotate))
+        .route_layer(from_fn_with_state(gateway, access::admin));
     public
+        .merge(scraper)
         .merge(caller)
+        .merge(reader)
+        .merge(admin)
         .fallback(async || Refusal::UnknownUrl)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
         .with_state(worker)
@@ -48,11 +83,14 @@ pub fn router(worker: Worker) -> Router {
 async fn answer(worker: &Worker, surface: Surface, request: Request<axum::body::Body>) -> Response {
     let (parts, body) = request.into_parts();
     let received = parts.extensions.get::<Instant>().copied().unwrap_or_else(crate::clock::now);
+    let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
+        return Refusal::Internal.into_response();
+    };
     let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().into();
-    let head = Head { request_id, headers: parts.headers, received };
+    let head = Head { request_id, headers: parts.headers, received, caller };
     match pipeline::run(worker, surface, head, body).await {
         Ok(reply) => render(reply),
-        Err(refusal) => axum::response::IntoResponse::into_response(refusal),
+        Err(refusal) => refusal.into_response(),
     }
 }
 
@@ -71,10 +109,29 @@ fn render(reply: Reply) -> Response {
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
     headers.insert(CACHE, HeaderValue::from_static("bypass"));
+    insert_rate_headers(headers, &reply.rates);
     if let Some(target) = &reply.target {
         insert_target_headers(headers, &target.offer.provider.name, &target.offer.model);
     }
     response
+}
+
+/// OpenAI's headers of what is left; none for a limit that there is not.
+fn insert_rate_headers(headers: &mut HeaderMap, status: &RateStatus) {
+    for (names, window) in [(REQUESTS, &status.requests), (TOKENS, &status.tokens)] {
+        let Some(window) = window else { continue };
+        let [limit, remaining, reset] = names;
+        headers.insert(limit, HeaderValue::from(window.limit));
+        headers.insert(remaining, HeaderValue::from(window.remaining));
+        if let Ok(value) = HeaderValue::try_from(duration(window.reset)) {
+            headers.insert(reset, value);
+        }
+    }
+}
+
+/// A time as OpenAI's headers write it: `850ms`, `12.5s`.
+fn duration(time: Duration) -> String {
+    if time < Duration::from_secs(1) { format!("{}ms", time.as_millis()) } else { format!("{}s", time.as_millis() as f64 / 1e3) }
 }
 
 fn insert_target_headers(headers: &mut HeaderMap, provider: &str, model: &str) {

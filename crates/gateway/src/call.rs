@@ -7,12 +7,15 @@ use axum::body::Body;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
+use catalog::Nanodollars;
 use routing::Strategy;
+use secrecy::SecretString;
 use serde_json::value::RawValue;
 use wire::{Problem, embeddings, openai};
 
 use crate::clock::Instant;
 use crate::config::Limits;
+use crate::keys::Caller;
 use crate::refusal::Refusal;
 
 /// The longest deadline a caller may ask for.
@@ -39,6 +42,8 @@ pub struct Head {
     pub headers: HeaderMap,
     /// When its head had arrived.
     pub received: Instant,
+    /// Who sent it.
+    pub caller: Arc<Caller>,
 }
 
 /// A request whose body was read and checked.
@@ -78,6 +83,14 @@ impl Payload {
         }
     }
 
+    /// The most tokens of output that the request allows for each of its choices, if it says so.
+    pub fn max_tokens(&self) -> Option<u64> {
+        match self {
+            Payload::Chat(request) => request.max_tokens,
+            Payload::Embeddings(_) => Some(0),
+        }
+    }
+
     /// True when the answer is wanted as a stream.
     pub fn is_stream(&self) -> bool {
         match self {
@@ -96,6 +109,10 @@ pub struct Extensions {
     pub prefer_provider: Option<String>,
     /// `x-timeout-ms`: the caller's own deadline for the whole answer.
     pub timeout: Option<Duration>,
+    /// `x-max-cost-usd`: what the request may cost.
+    pub max_cost: Option<Nanodollars>,
+    /// `x-budget-key`: the gateway key that pays when the headers name none.
+    pub budget_key: Option<SecretString>,
     /// `x-tags`: labels for the log.
     pub tags: Vec<String>,
 }
@@ -174,6 +191,10 @@ impl Extensions {
                 let ms = text.parse().ok().filter(|ms| (1..=MAX_TIMEOUT_MS).contains(ms))?;
                 Some(Duration::from_millis(ms))
             })?,
+            max_cost: source.read("x-max-cost-usd", "US dollars, more than none, for example `0.05`", |text| {
+                text.parse().ok().filter(|cost| *cost > Nanodollars(0))
+            })?,
+            budget_key: source.read("x-budget-key", "a gateway key", |text| Some(text.into()))?,
             tags: source
                 .read("x-tags", "at most 16 tags of at most 64 bytes, as a list or separated by commas", tags)?
                 .unwrap_or_default(),

@@ -2,6 +2,7 @@
 
 pub mod check;
 pub mod demo;
+pub mod keys;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -24,11 +25,14 @@ pub struct Arguments {
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run the gateway with the providers of the environment and the configuration.
-    Serve,
+    Serve(serve::Options),
     /// Run the gateway with simulated providers and a trickle of traffic: no key needed.
     Demo(demo::Options),
     /// Read the configuration, reach every provider, and tell what is wrong.
     Check,
+    /// Make, list, rotate and revoke gateway keys.
+    #[command(subcommand)]
+    Keys(keys::Command),
     /// Print the completion script for a shell.
     Completions {
         /// Which shell.

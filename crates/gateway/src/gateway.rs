@@ -6,21 +6,33 @@ use std::time::Duration;
 
 use anyhow::Context;
 use catalog::Catalog;
-use tokio::sync::OnceCell;
+use secrecy::SecretString;
+use store::{Location, Store};
+use tokio::sync::{OnceCell, mpsc};
 use tracing::{info, warn};
 
 use crate::clock::{self, Instant};
 use crate::concurrency::Concurrency;
 use crate::config::Config;
+use crate::directory::Health;
+use crate::keys::Keys;
+use crate::ledger::{self, Ledger};
+use crate::limits::budgets::BudgetAlert;
+use crate::limits::rates::Rates;
 use crate::live::Registry;
+use crate::policy::{self, Found};
 use crate::server;
+use crate::shared::Shared;
 use crate::simulated::Simulated;
 use crate::tasks::Tasks;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Client, health};
+use crate::wrong_keys::WrongKeys;
 
 /// Time that streams have to send their last frame once they were told to end.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+/// The SQLite database in the data directory.
+const SQLITE: &str = "gateway.db";
 
 /// The parts that requests use.
 #[derive(Debug)]
@@ -33,6 +45,20 @@ pub struct Gateway {
     pub concurrency: Concurrency,
     /// Background work and the signals that end it.
     pub tasks: Tasks,
+    /// Keys, settings and accounts, as the database has them. No request waits for it.
+    pub store: Arc<Store>,
+    /// Whether the database answers.
+    pub store_health: Health,
+    /// Redis, where replicas share limits and budgets.
+    pub shared: Option<Arc<Shared>>,
+    /// The gateway keys.
+    pub keys: Keys,
+    /// Limits of what a key does in a minute.
+    pub rates: Rates,
+    /// The money.
+    pub ledger: Arc<Ledger>,
+    /// Who sent wrong admin keys.
+    pub wrong_keys: WrongKeys,
     /// When it started.
     pub started: Instant,
     /// Where the simulated providers are, once something names them.
@@ -44,29 +70,93 @@ pub struct Gateway {
 pub struct Running {
     /// Its parts.
     pub gateway: Arc<Gateway>,
+    /// The admin key, if this start made one. It cannot be shown again.
+    pub new_admin_key: Option<SecretString>,
     address: SocketAddr,
 }
 
 /// Binds the configured address and starts to serve.
 ///
+/// A database or a Redis that does not answer stops nothing: what is safe without it is served, and it is joined when
+/// it comes.
+///
 /// # Errors
-/// The address cannot be bound, or the system has no certificate store.
+/// The address cannot be bound, the data directory cannot be used, or the system has no certificate store.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
     let wanted = SocketAddr::new(config.host, config.port);
     let listener = server::bind(wanted).with_context(|| format!("cannot listen on {wanted}; is the port taken?"))?;
     let address = listener.local_addr().context("the listener has no address")?;
     let client = Client::new(config.timeouts.connect).context("cannot set up TLS")?;
-    let (tasks, simulated) = (Tasks::default(), OnceCell::new());
+    let (tasks, simulated) = (Tasks::new(), OnceCell::new());
     let config = place_simulated(config, &simulated, &tasks).await?;
+
+    let directory = &config.storage.data_dir;
+    let store = Store::open(&location(&config)).await;
+    let store = Arc::new(store.with_context(|| format!("cannot use the database in `{}`", directory.display()))?);
+    let shared = config.storage.redis_url.as_ref().map(Shared::new).transpose().context("cannot use REDIS_URL")?;
+    let shared = shared.map(Arc::new);
+    let opened = Ledger::open(&config, shared.clone(), tasks.clone());
+    let (ledger, alerts) = opened.with_context(|| format!("cannot use the journal in `{}`", directory.display()))?;
+    let rates = Rates::new(shared.clone(), config.storage.replicas);
+    let keys = Keys::new(ledger.budgets.clone());
+
+    let Found { policy, new_admin_key } = policy::find(&config, &store).await;
+    if let Some(policy) = policy {
+        keys.install(policy);
+    }
+    let store_health = Health::default();
+    if let Err(problem) = ledger::ship::restore(&ledger, &store).await {
+        store_health.note(Some(problem.to_string()));
+    }
+
     let registry = Arc::new(Registry::new(config, Catalog::embedded(), Arc::new(Metrics::new())));
-    let (concurrency, started) = (Concurrency::default(), clock::now());
-    let gateway = Arc::new(Gateway { registry, client, concurrency, tasks, started, simulated });
+    let (concurrency, wrong_keys, started) = (Concurrency::default(), WrongKeys::default(), clock::now());
+    let gateway = Arc::new(Gateway {
+        registry,
+        client,
+        concurrency,
+        tasks,
+        store,
+        store_health,
+        shared,
+        keys,
+        rates,
+        ledger,
+        wrong_keys,
+        started,
+        simulated,
+    });
+    gateway.begin(alerts).await;
     server::start(listener, &gateway).context("cannot start the worker threads")?;
-    gateway.tasks.spawn("health", health::watch(gateway.clone()));
-    Ok(Running { gateway, address })
+    Ok(Running { gateway, new_admin_key, address })
+}
+
+/// Where keys and accounts are kept.
+pub fn location(config: &Config) -> Location {
+    match &config.storage.database_url {
+        Some(url) => Location::Postgres(url.clone()),
+        None => Location::Sqlite(config.storage.data_dir.join(SQLITE)),
+    }
 }
 
 impl Gateway {
+    /// Starts what runs beside the requests.
+    async fn begin(self: &Arc<Self>, alerts: mpsc::Receiver<BudgetAlert>) {
+        let (tasks, ended) = (&self.tasks, self.tasks.closing().clone());
+        if let Some(shared) = &self.shared {
+            tasks.spawn_companion("redis", shared.clone().watch(ended.clone()));
+            self.ledger.budgets.start().await;
+        }
+        let (budgets, rates, stop) = (self.ledger.budgets.clone(), self.clone(), ended.clone());
+        tasks.spawn_companion("budgets", async move { budgets.run(&stop).await });
+        let stop = ended.clone();
+        tasks.spawn_companion("rates", async move { rates.rates.run(stop).await });
+        tasks.spawn_companion("ledger", ledger::ship::run(self.ledger.clone(), self.store.clone(), ended));
+        tasks.spawn_companion("budget alerts", ledger::alerts::watch(self.clone(), alerts));
+        tasks.spawn("keys", policy::watch(self.clone()));
+        tasks.spawn("health", health::watch(self.clone()));
+    }
+
     /// Puts another configuration in force. Requests that run keep the one they started with.
     ///
     /// # Errors
@@ -114,5 +204,7 @@ impl Running {
             warn!(active = self.gateway.concurrency.active(), "time to finish is over; ending what still runs");
         }
         tasks.close(LAST_WORDS).await;
+        ledger::ship::last(&self.gateway.ledger, &self.gateway.store).await;
+        self.gateway.store.close().await;
     }
 }

@@ -3,6 +3,8 @@
 //! A request enters through [`server`], is routed by [`api`], and travels down [`pipeline`]; everything else is a part
 //! that the pipeline uses or a task that keeps such a part up to date.
 
+pub mod admission;
+pub mod affordable;
 pub mod api;
 pub mod call;
 pub mod cli;
@@ -10,16 +12,25 @@ pub mod clock;
 pub mod concurrency;
 pub mod config;
 pub mod directory;
+pub mod estimate;
 pub mod gateway;
+pub mod keys;
 pub mod latency;
+pub mod ledger;
+pub mod limits;
 pub mod live;
 pub mod pipeline;
+pub mod policy;
 pub mod record;
 pub mod refusal;
 pub mod router;
 pub mod server;
+pub mod shared;
 pub mod simulated;
 pub mod streaming;
 pub mod tasks;
+pub mod tokens;
 pub mod telemetry;
 pub mod upstream;
+pub mod usage;
+pub mod wrong_keys;

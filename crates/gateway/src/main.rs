@@ -4,17 +4,18 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use gateway::cli::{Arguments, Command, check, demo, serve};
+use gateway::cli::{Arguments, Command, check, demo, keys, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let Arguments { config, command } = Arguments::parse();
-    let outcome = match command.unwrap_or(Command::Serve) {
-        Command::Serve => run(serve::run(config)),
+    let outcome = match command.unwrap_or(Command::Serve(serve::Options::default())) {
+        Command::Serve(options) => run(serve::run(config, options)),
         Command::Demo(options) => run(demo::run(config, options)),
         Command::Check => run(check::run(config)),
+        Command::Keys(command) => run(keys::run(config, command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "llm-gateway", &mut std::io::stdout());
             Ok(ExitCode::SUCCESS)

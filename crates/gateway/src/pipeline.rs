@@ -6,9 +6,12 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
 
+use crate::admission;
+use crate::affordable::{self, Cap};
 use crate::call::{Call, Head, Surface};
-use crate::concurrency::Slot;
 use crate::gateway::Gateway;
+use crate::ledger;
+use crate::limits::rates::RateStatus;
 use crate::live::Live;
 use crate::record::Record;
 use crate::refusal::Refusal;
@@ -22,6 +25,8 @@ use crate::upstream::{self, Content};
 pub struct Reply {
     /// Who answered; `None` when the stream began before that was known.
     pub target: Option<Target>,
+    /// What is left of the caller's limits.
+    pub rates: RateStatus,
     /// The answer.
     pub body: ReplyBody,
 }
@@ -44,27 +49,35 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     let live = gateway.registry.snapshot();
     let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
     let prepared = prepare(gateway, &live, surface, head, body, &mut record).await;
-    let (slot, call, plan) = prepared.map_err(|refusal| record.refuse(refusal))?;
+    let Prepared { call, plan, rates, cap } = prepared.map_err(|refusal| record.refuse(refusal))?;
 
     let client = worker.client.clone();
     let (is_stream, snapshot, asked) = (call.payload.is_stream(), live.clone(), call.clone());
     let opening = async move {
         let content = upstream::execute(&client, &snapshot, &plan, &asked, &mut record).await;
-        (content, record, slot)
+        (content, record)
     };
     if !is_stream {
-        let (content, mut record, _slot) = opening.await;
+        let (content, mut record) = opening.await;
         return match content {
-            Ok(Content::Whole(answer)) => Ok(whole(answer, record)),
+            Ok(Content::Whole(answer)) => Ok(whole(answer, &call, record, rates).await),
             Ok(Content::Stream(_)) => Err(record.refuse(Refusal::Internal)),
             Err(refusal) => Err(record.refuse(refusal)),
         };
     }
-    let limits = StreamLimits::of(&live, &call, gateway.tasks.closing().clone());
-    stream(Box::pin(opening), limits).await
+    let limits = StreamLimits::of(&live, &call, cap, gateway.tasks.closing().clone());
+    stream(Box::pin(opening), limits, rates).await
 }
 
-/// Everything before a provider is asked: admission, the body, the plan.
+/// A request that may go to its providers.
+struct Prepared {
+    call: Arc<Call>,
+    plan: Plan,
+    rates: RateStatus,
+    cap: Option<Cap>,
+}
+
+/// Everything before a provider is asked: who it is, the body, the plan, the money.
 async fn prepare(
     gateway: &Gateway,
     live: &Live,
@@ -72,32 +85,41 @@ async fn prepare(
     head: Head,
     body: Body,
     record: &mut Record,
-) -> Result<(Slot, Arc<Call>, Plan), Refusal> {
-    let limits = &live.config.limits;
-    let slot = gateway.concurrency.admit(limits.concurrent_requests).ok_or(Refusal::Overloaded)?;
-    let call = Call::read(limits, surface, head, body).await?;
+) -> Result<Prepared, Refusal> {
+    let mut place = admission::admit(gateway, live, &head).await?;
+    let caller = head.caller.clone();
+    let call = Arc::new(Call::read(&live.config.limits, surface, head, body).await?);
     record.asked(&call);
-    let plan = router::plan(live, &call)?;
+    let caller = admission::payer(gateway, caller, &call)?;
+    let mut plan = router::plan(live, &caller, &call)?;
+    let cap = affordable::keep(&live.config, &caller, &call, &mut plan).await?;
     record.planned(&plan);
-    Ok((slot, Arc::new(call), plan))
+    place.take_tokens(gateway, &call).await?;
+    let rates = place.status();
+    record.admitted(place);
+    let held = gateway.ledger.reserve(&live.config, &caller, &call, &plan).await?;
+    record.reserved(held, call.clone());
+    Ok(Prepared { call, plan, rates, cap })
 }
 
 /// Waits for the first content; when it takes long, the stream goes out with keep-alives and waits further.
-async fn stream(mut opening: Opening, limits: StreamLimits) -> Result<Reply, Refusal> {
+async fn stream(mut opening: Opening, limits: StreamLimits, rates: RateStatus) -> Result<Reply, Refusal> {
     match tokio::time::timeout(limits.keepalive, &mut opening).await {
-        Ok((Ok(Content::Stream(opened)), record, slot)) => {
+        Ok((Ok(Content::Stream(opened)), record)) => {
             let target = record.target().cloned();
-            Ok(Reply { target, body: ReplyBody::Stream(StreamBody::begun(opened, record, slot, limits)) })
+            Ok(Reply { target, rates, body: ReplyBody::Stream(StreamBody::begun(opened, record, limits)) })
         }
-        Ok((Ok(Content::Whole(_)), mut record, _)) => Err(record.refuse(Refusal::Internal)),
-        Ok((Err(refusal), mut record, _)) => Err(record.refuse(refusal)),
-        Err(_) => Ok(Reply { target: None, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) }),
+        Ok((Ok(Content::Whole(_)), mut record)) => Err(record.refuse(Refusal::Internal)),
+        Ok((Err(refusal), mut record)) => Err(record.refuse(refusal)),
+        Err(_) => Ok(Reply { target: None, rates, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) }),
     }
 }
 
-fn whole(answer: wire::Whole, mut record: Record) -> Reply {
-    record.counted(answer.usage);
+async fn whole(answer: wire::Whole, call: &Arc<Call>, mut record: Record, rates: RateStatus) -> Reply {
+    let used = ledger::used_by_answer(call, &answer).await;
+    record.used(used);
     let body = wire::splice::append_member(&answer.body, "x-gateway", record.metadata().get().as_bytes());
+    let target = record.target().cloned();
     record.close(StatusCode::OK.as_u16(), None);
-    Reply { target: record.target().cloned(), body: ReplyBody::Whole(body.into()) }
+    Reply { target, rates, body: ReplyBody::Whole(body.into()) }
 }

@@ -1,6 +1,7 @@
 //! The one record of a request: opened with it, closed exactly once, whatever happens in between.
 //!
-//! Closing moves the metrics and writes the log line. A record that is dropped open belongs to a client that left.
+//! Closing settles the money, frees the request's place, moves the metrics and writes the log line. A record that is
+//! dropped open belongs to a client that left.
 
 use std::sync::Arc;
 
@@ -8,15 +9,19 @@ use catalog::Nanodollars;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{debug, warn};
+use wire::Generated;
 use wire::usage::Usage;
 
+use crate::admission::Place;
 use crate::api::error::ErrorAnswer;
 use crate::call::{Call, Head, Surface};
 use crate::clock::{self, Instant};
+use crate::estimate;
+use crate::ledger::{Attempt, Held, Used};
 use crate::refusal::Refusal;
 use crate::router::{Plan, Target};
 use crate::telemetry::metrics::Metrics;
-use crate::upstream::Failure;
+use crate::upstream::{Charge, Failure};
 
 /// The status under which a request counts whose client left before the end.
 pub const CLIENT_CLOSED_REQUEST: u16 = 499;
@@ -31,17 +36,12 @@ pub struct Record {
     model: String,
     tags: Vec<String>,
     strategy: routing::Strategy,
+    place: Option<Place>,
+    money: Option<(Held, Arc<Call>)>,
     attempts: Vec<Attempt>,
-    target: Option<Target>,
     first_content: Option<Instant>,
-    usage: Usage,
+    stopped: Option<&'static str>,
     is_closed: bool,
-}
-
-#[derive(Debug)]
-struct Attempt {
-    target: Target,
-    failure: Option<&'static str>,
 }
 
 /// The `x-gateway` object of an answer.
@@ -52,6 +52,12 @@ struct Metadata<'a> {
     routing_decision: String,
     latency_ms: f64,
     cost_usd: Option<f64>,
+    /// The token counts are ours: the provider told none that can be.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    estimated: bool,
+    /// Why the gateway ended the answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stopped: Option<&'static str>,
     cache_hit: bool,
     fallback_used: bool,
     attempts: Vec<AttemptMetadata<'a>>,
@@ -76,10 +82,11 @@ impl Record {
             model: String::new(),
             tags: Vec::new(),
             strategy,
+            place: None,
+            money: None,
             attempts: Vec::new(),
-            target: None,
             first_content: None,
-            usage: Usage::default(),
+            stopped: None,
             is_closed: false,
         }
     }
@@ -95,10 +102,20 @@ impl Record {
         self.strategy = plan.strategy;
     }
 
-    /// Notes that an attempt begins.
+    /// Takes the request's place among those that run; free again when the record is closed.
+    pub fn admitted(&mut self, place: Place) {
+        self.place = Some(place);
+    }
+
+    /// Takes the money that was set aside; settled when the record is closed.
+    pub fn reserved(&mut self, held: Held, call: Arc<Call>) {
+        self.money = Some((held, call));
+    }
+
+    /// Notes that an attempt begins. From here on its provider may charge for the prompt.
     pub fn begin_attempt(&mut self, target: &Target) {
-        self.target = Some(target.clone());
-        self.attempts.push(Attempt { target: target.clone(), failure: None });
+        let used = Used::Counted { reported: Usage::default(), generated: Generated::default() };
+        self.attempts.push(Attempt { target: target.clone(), failure: None, used });
     }
 
     /// Notes how the latest attempt failed.
@@ -107,6 +124,9 @@ impl Record {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.failure = Some(code);
             attempt.target.offer.metrics.failure(code);
+            if failure.kind.charge() == Charge::Nothing {
+                attempt.used = Used::Nothing;
+            }
         }
         let (provider, model) = (&failure.provider, &failure.model);
         warn!(request.id = %self.request_id, %provider, %model, code, detail = failure.detail, "attempt failed");
@@ -119,7 +139,7 @@ impl Record {
 
     /// The target that is serving, or was tried last.
     pub fn target(&self) -> Option<&Target> {
-        self.target.as_ref()
+        self.attempts.last().map(|attempt| &attempt.target)
     }
 
     /// Notes that the first content of a stream has arrived. Of a whole answer nobody knows when it began.
@@ -127,26 +147,46 @@ impl Record {
         if self.first_content.is_none() {
             let now = clock::now();
             self.first_content = Some(now);
-            if let Some(target) = &self.target {
+            if let Some(target) = self.target() {
                 target.offer.stats.first_content.record(now.duration_since(self.received));
             }
         }
     }
 
-    /// Notes what the provider counted so far; later counts replace earlier ones.
-    pub fn counted(&mut self, usage: Usage) {
-        self.usage = usage;
+    /// Notes what the latest attempt used; later counts replace earlier ones.
+    pub fn used(&mut self, used: Used) {
+        if let Some(attempt) = self.attempts.last_mut() {
+            attempt.used = used;
+        }
+    }
+
+    /// Notes why the gateway ended an answer that would have gone on.
+    pub fn stopped(&mut self, why: &'static str) {
+        self.stopped = Some(why);
+    }
+
+    /// Whether the gateway ended the answer.
+    pub fn is_stopped(&self) -> bool {
+        self.stopped.is_some()
+    }
+
+    /// The tokens of the latest attempt, as far as they are known.
+    fn usage(&self) -> Usage {
+        match self.attempts.last().map(|attempt| &attempt.used) {
+            Some(Used::Reported(usage) | Used::Estimated(usage) | Used::Counted { reported: usage, .. }) => *usage,
+            Some(Used::Nothing) | None => Usage::default(),
+        }
     }
 
     /// What the answer cost at the catalogue's price; `None` when the price or the token counts are unknown.
     pub fn cost(&self) -> Option<Nanodollars> {
-        let price = self.target.as_ref()?.offer.facts.price.as_ref()?;
-        (!self.usage.is_unknown()).then(|| price.cost(&self.usage))
+        let usage = self.usage();
+        (!usage.is_unknown()).then(|| estimate::cost(&self.target()?.offer, &usage)).flatten()
     }
 
     /// The `x-gateway` object as JSON; `null` before any target was tried.
     pub fn metadata(&self) -> Box<RawValue> {
-        let Some(target) = &self.target else {
+        let Some(target) = self.target() else {
             return RawValue::NULL.to_owned();
         };
         let attempts = self.attempts.iter().map(|attempt| AttemptMetadata {
@@ -161,6 +201,8 @@ impl Record {
             routing_decision: target.decision().to_string(),
             latency_ms: (latency.as_secs_f64() * 1e6).round() / 1e3,
             cost_usd: self.cost().map(|cost| cost.to_usd()),
+            estimated: matches!(self.attempts.last(), Some(Attempt { used: Used::Estimated(_), .. })),
+            stopped: self.stopped,
             cache_hit: false,
             fallback_used: self.attempts.len() > 1,
             attempts: attempts.collect(),
@@ -182,12 +224,12 @@ impl Record {
         }
         self.metrics.active_requests.dec();
         let total = clock::now().duration_since(self.received);
-        match &self.target {
+        let usage = self.usage();
+        match self.target() {
             Some(target) => {
                 let offer = &target.offer;
                 let first = self.first_content.map(|at| at.duration_since(self.received));
                 offer.metrics.request(status, self.strategy);
-                offer.metrics.usage(&self.usage, self.cost());
                 if status == 200 {
                     offer.metrics.latency(first, total);
                     offer.stats.total.record(total);
@@ -202,18 +244,38 @@ impl Record {
             request.id = %self.request_id,
             surface = ?self.surface,
             gen_ai.request.model = self.model,
-            gen_ai.response.model = self.target.as_ref().map(|target| &*target.offer.model),
-            provider = self.target.as_ref().map(|target| &*target.offer.provider.name),
-            decision = self.target.as_ref().map(|target| target.decision().to_string()),
+            gen_ai.response.model = self.target().map(|target| &*target.offer.model),
+            provider = self.target().map(|target| &*target.offer.provider.name),
+            decision = self.target().map(|target| target.decision().to_string()),
             tags = ?self.tags,
             status,
             error,
             attempts = self.attempts.len(),
-            gen_ai.usage.input_tokens = self.usage.input,
-            gen_ai.usage.output_tokens = self.usage.output,
+            gen_ai.usage.input_tokens = usage.input,
+            gen_ai.usage.output_tokens = usage.output,
             duration_ms = total.as_millis() as u64,
             "request"
         );
+        self.settle(error);
+    }
+
+    /// Pays for what was used and frees the place. An attempt that was under way when the end came has failed with it.
+    fn settle(&mut self, error: Option<&'static str>) {
+        let place = self.place.take();
+        let Some((held, call)) = self.money.take() else { return };
+        let mut attempts = std::mem::take(&mut self.attempts);
+        if let (Some(attempt), Some(error)) = (attempts.last_mut(), error) {
+            attempt.failure.get_or_insert(error);
+        }
+        if attempts.is_empty() {
+            return;
+        }
+        let rates = place.map(Place::into_rates);
+        held.settle(call, attempts, move |actual| {
+            if let Some(rates) = rates {
+                rates.settle_tokens(u64::try_from(actual.tokens).unwrap_or(0));
+            }
+        });
     }
 }
 

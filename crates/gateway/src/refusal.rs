@@ -2,6 +2,10 @@
 
 use std::time::Duration;
 
+use catalog::Nanodollars;
+
+use crate::limits::budgets::Shortage;
+use crate::limits::rates::RateRefusal;
 use crate::upstream::Failure;
 
 /// Why a request was not answered.
@@ -34,6 +38,53 @@ pub enum Refusal {
     },
     /// No configured provider offers a model that `auto` and its kin could pick.
     NoModels,
+    /// A key is needed and none was sent.
+    MissingKey,
+    /// The key opens nothing: unknown, revoked, disabled or past its time, which are not told apart.
+    InvalidKey,
+    /// This route needs the admin key and none was sent.
+    MissingAdminKey,
+    /// The key is not the admin key.
+    InvalidAdminKey,
+    /// Too many wrong keys came from this address.
+    TooManyWrongKeys {
+        /// When the next try is looked at.
+        retry_after: Duration,
+    },
+    /// The keys could not be read from the database yet.
+    KeysUnavailable,
+    /// The key may not use this model.
+    ModelNotAllowed {
+        /// The name asked for.
+        model: String,
+    },
+    /// The key's requests or tokens a minute, or its requests at one time, are used up.
+    RateLimited(Box<RateRefusal>),
+    /// A month's budget is used up or set aside.
+    Budget(Box<Shortage>),
+    /// The journal of money cannot be written, and nothing is spent that is not accounted.
+    LedgerUnavailable,
+    /// A budget in dollars applies, and the model's price is not known.
+    UnknownPrice {
+        /// The name asked for.
+        model: String,
+    },
+    /// The request can cost more than its `x-max-cost-usd`.
+    MaxCost {
+        /// The cap.
+        cap: Nanodollars,
+        /// What the cheapest target can cost.
+        worst_case: Nanodollars,
+    },
+    /// There is nothing of that id.
+    NotFound {
+        /// What was looked for: `key`.
+        what: &'static str,
+    },
+    /// What was to be changed has changed or is taken.
+    Conflict(&'static str),
+    /// The database cannot be asked.
+    StoreUnavailable,
     /// More requests are running than the gateway takes.
     Overloaded,
     /// No such path.

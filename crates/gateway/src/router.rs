@@ -11,13 +11,11 @@ use wire::openai;
 use crate::call::{Call, Payload, Surface};
 use crate::config::{GroupKind, VIRTUAL_MODELS};
 use crate::directory::Offer;
+use crate::estimate;
+use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
 
-/// Bytes of prompt text per token, for estimates: what English prose has.
-const BYTES_PER_TOKEN: u64 = 4;
-/// Tokens an image is taken for, for estimates: a high-detail image of medium size.
-const TOKENS_PER_IMAGE: u64 = 800;
 /// Names suggested for a model that nobody has.
 const SUGGESTIONS: usize = 3;
 
@@ -80,16 +78,20 @@ impl Target {
 /// Plans one request.
 ///
 /// # Errors
-/// A model that nobody has, or a request that no model can serve.
-pub fn plan(live: &Live, call: &Call) -> Result<Plan, Refusal> {
+/// A model that nobody has or that the caller may not use, or a request that no model can serve.
+pub fn plan(live: &Live, caller: &Caller, call: &Call) -> Result<Plan, Refusal> {
     let strategy = call.extensions.strategy.unwrap_or(live.config.routing.strategy);
     let name = call.payload.model();
     let mut targets = match (VIRTUAL_MODELS.contains(&name), &call.payload) {
-        (true, Payload::Chat(request)) => ranked(live, call, request, goal_of(name, strategy))?,
+        (true, Payload::Chat(request)) => ranked(live, caller, call, request, goal_of(name, strategy))?,
         (true, Payload::Embeddings(_)) | (false, _) => named(live, name, call.surface),
     };
     if targets.is_empty() {
         return Err(unknown_model(live, name));
+    }
+    targets.retain(|target| caller.may_use(name, &target.offer.provider.name, &target.offer.model));
+    if targets.is_empty() {
+        return Err(Refusal::ModelNotAllowed { model: name.to_owned() });
     }
     if let Some(preferred) = &call.extensions.prefer_provider {
         targets.sort_by_key(|target| &*target.offer.provider.name != preferred.as_str());
@@ -107,17 +109,27 @@ fn goal_of(name: &str, strategy: Strategy) -> Goal {
 }
 
 /// Every chat model, ranked for this request.
-fn ranked(live: &Live, call: &Call, request: &openai::Request, goal: Goal) -> Result<Vec<Target>, Refusal> {
-    let offers: Vec<&Arc<Offer>> =
+fn ranked(
+    live: &Live,
+    caller: &Caller,
+    call: &Call,
+    request: &openai::Request,
+    goal: Goal,
+) -> Result<Vec<Target>, Refusal> {
+    let mut offers: Vec<&Arc<Offer>> =
         live.directory.offers.iter().filter(|offer| offer.facts.kind == Some(Kind::Chat)).collect();
     if offers.is_empty() {
         return Err(Refusal::NoModels);
+    }
+    offers.retain(|offer| caller.may_use(&request.model, &offer.provider.name, &offer.model));
+    if offers.is_empty() {
+        return Err(Refusal::ModelNotAllowed { model: request.model.clone() });
     }
     let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| candidate(offer)).collect();
     let difficulty = Difficulty::of(&Features::of(&openai::decode(&call.body)?));
     let settings = &live.config.routing;
     let policy = Policy { goal, prefer_local: settings.prefer_local, prefer_local_ratio: settings.prefer_local_ratio };
-    let plan = routing::plan(&candidates, &needs(request), difficulty, &policy);
+    let plan = routing::plan(&candidates, &needs(call, request), difficulty, &policy);
     if plan.ranked.is_empty() {
         let needs = plan.excluded.first().map_or("a chat model", |(_, reason)| reason.as_str());
         return Err(Refusal::NoCapableModel { needs });
@@ -143,10 +155,10 @@ fn candidate(offer: &Offer) -> Candidate<'_> {
     }
 }
 
-fn needs(request: &openai::Request) -> Needs {
+fn needs(call: &Call, request: &openai::Request) -> Needs {
     let facts = &request.facts;
     Needs {
-        input_tokens: facts.prompt_bytes / BYTES_PER_TOKEN + u64::from(facts.images) * TOKENS_PER_IMAGE,
+        input_tokens: estimate::likely_input(call),
         max_tokens: request.max_tokens,
         vision: facts.images > 0,
         audio: facts.audio,

@@ -1,10 +1,11 @@
 //! The listener: accepts connections within their limits, serves them, and lets them finish when the gateway stops.
 
 mod connection;
+mod linger;
 mod worker;
 
 use std::convert::Infallible;
-use std::net::SocketAddr;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,11 +20,13 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{debug, error, warn};
 
+use crate::api::access::Peer;
 use crate::api::layers;
 use crate::gateway::Gateway;
 use connection::{Busy, Connection};
 use worker::Accepted;
 
+pub(crate) use linger::Linger;
 pub use worker::Worker;
 
 /// The header block of a request may be this large.
@@ -95,16 +98,19 @@ fn builder() -> auto::Builder<TokioExecutor> {
 async fn serve(stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>, gateway: Arc<Gateway>, router: Router) {
     // Without it small frames of a stream would wait for an acknowledgement.
     let _ = stream.set_nodelay(true);
+    let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let live = gateway.registry.snapshot();
     let limits = &live.config.limits;
     let busy = Busy::default();
     let io = TokioIo::new(Connection::new(stream, busy.clone(), limits.header_read, limits.keep_alive));
     let metrics = live.metrics.clone();
     drop(live);
+    let tasks = gateway.tasks.clone();
     let service = service_fn(move |request: Request<Incoming>| {
         let (guard, router, metrics) = (busy.begin(), router.clone(), metrics.clone());
+        let request = request.map(|body| Linger::new(body, tasks.clone()));
         async move {
-            let response = layers::serve(router, &metrics, request).await;
+            let response = layers::serve(router, &metrics, Peer(peer), request).await;
             Ok::<_, Infallible>(response.map(|body| guard.watch(body)))
         }
     });

@@ -7,6 +7,7 @@ use std::convert::Infallible;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -16,24 +17,31 @@ use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use wire::{Piece, splice};
 
+use crate::affordable::Cap;
 use crate::api::error::ErrorAnswer;
 use crate::call::Call;
 use crate::clock::{self, Instant};
-use crate::concurrency::Slot;
+use crate::ledger::{self, Used};
 use crate::live::Live;
 use crate::record::Record;
 use crate::refusal::Refusal;
+use crate::tokens;
 use crate::upstream::{Content, Deadline, Failure, Kind, Opened, stream_fault};
 
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// A stream that still waits for its first content.
-pub type Opening = Pin<Box<dyn Future<Output = (Result<Content, Refusal>, Record, Slot)> + Send>>;
+pub type Opening = Pin<Box<dyn Future<Output = (Result<Content, Refusal>, Record)> + Send>>;
+
+/// Why a stream was ended that had cost what it may, in the answer's metadata.
+const STOPPED_BY_COST: &str = "max_cost_usd";
 
 /// What bounds a stream's life.
 #[derive(Debug)]
 pub struct StreamLimits {
+    call: Arc<Call>,
+    cap: Option<Cap>,
     /// A comment goes out after this much silence.
     pub keepalive: Duration,
     idle: Duration,
@@ -43,8 +51,10 @@ pub struct StreamLimits {
 
 impl StreamLimits {
     /// The configuration's limits for this call. `closing` ends all streams at once.
-    pub fn of(live: &Live, call: &Call, closing: CancellationToken) -> StreamLimits {
+    pub fn of(live: &Live, call: &Arc<Call>, cap: Option<Cap>, closing: CancellationToken) -> StreamLimits {
         StreamLimits {
+            call: call.clone(),
+            cap,
             keepalive: live.config.keepalive_after,
             idle: live.config.timeouts.idle,
             deadline: Deadline::of(live, call).at(),
@@ -72,15 +82,30 @@ enum State {
 struct Open {
     opened: Opened,
     record: Record,
-    _slot: Slot,
+    call: Arc<Call>,
+    cap: Option<Capped>,
+    counting: Option<Counting>,
     fault: Option<(Kind, String)>,
     is_over: bool,
 }
 
+/// A stream that may cost so much, and what was counted of it.
+struct Capped {
+    cap: Cap,
+    tokens: u64,
+    counted_bytes: usize,
+}
+
+/// The last data chunk, which waits for token counts that the provider did not send.
+struct Counting {
+    last: Bytes,
+    used: Pin<Box<dyn Future<Output = Used> + Send>>,
+}
+
 impl StreamBody {
     /// A stream whose first content is there.
-    pub fn begun(opened: Opened, record: Record, slot: Slot, limits: StreamLimits) -> StreamBody {
-        let open = Open::new(opened, record, slot);
+    pub fn begun(opened: Opened, record: Record, limits: StreamLimits) -> StreamBody {
+        let open = Open::new(opened, record, &limits);
         StreamBody::new(State::Open(Box::new(open)), limits)
     }
 
@@ -102,8 +127,8 @@ impl StreamBody {
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
                 State::Waiting(opening) => match opening.as_mut().poll(cx) {
-                    Poll::Ready((content, record, slot)) => {
-                        if let Some(refusal) = self.opened(content, record, slot) {
+                    Poll::Ready((content, record)) => {
+                        if let Some(refusal) = self.opened(content, record) {
                             return Poll::Ready(Some(refusal));
                         }
                     }
@@ -119,11 +144,11 @@ impl StreamBody {
     }
 
     /// The wait for the first content is over; the error frame comes out if there is none.
-    fn opened(&mut self, content: Result<Content, Refusal>, mut record: Record, slot: Slot) -> Option<Bytes> {
+    fn opened(&mut self, content: Result<Content, Refusal>, mut record: Record) -> Option<Bytes> {
         let refusal = match content {
             Ok(Content::Stream(opened)) => {
                 self.latest = clock::now();
-                self.state = State::Open(Box::new(Open::new(opened, record, slot)));
+                self.state = State::Open(Box::new(Open::new(opened, record, &self.limits)));
                 return None;
             }
             Ok(Content::Whole(_)) => Refusal::Internal,
@@ -175,10 +200,11 @@ impl StreamBody {
 }
 
 impl Open {
-    fn new(mut opened: Opened, mut record: Record, slot: Slot) -> Open {
+    fn new(mut opened: Opened, mut record: Record, limits: &StreamLimits) -> Open {
         record.content_began();
         opened.ready.reverse();
-        Open { opened, record, _slot: slot, fault: None, is_over: false }
+        let cap = limits.cap.clone().map(|cap| Capped { cap, tokens: 0, counted_bytes: 0 });
+        Open { opened, record, call: limits.call.clone(), cap, counting: None, fault: None, is_over: false }
     }
 
     /// The next bytes for the client. `latest` moves whenever the provider sends something.
@@ -187,8 +213,18 @@ impl Open {
             if self.is_over {
                 return Poll::Ready(None);
             }
+            if let Some(counting) = &mut self.counting {
+                let used = ready!(counting.used.as_mut().poll(cx));
+                let last = std::mem::take(&mut counting.last);
+                self.counting = None;
+                self.record.used(used);
+                return Poll::Ready(Some(self.last(&last)));
+            }
             if let Some(piece) = self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
-                return Poll::Ready(Some(self.bytes_of(piece)));
+                match self.bytes_of(piece) {
+                    Some(bytes) => return Poll::Ready(Some(bytes)),
+                    None => continue,
+                }
             }
             if let Some(fault) = self.fault.take() {
                 let refusal = self.refusal(fault);
@@ -198,6 +234,7 @@ impl Open {
                 Some(Ok(frame)) => {
                     *latest = clock::now();
                     let pushed = frame.into_data().map_or(Ok(()), |data| self.opened.relay.push(data));
+                    self.stop_at_cap();
                     pushed.err().map(stream_fault)
                 }
                 Some(Err(error)) => Some((Kind::Truncated, error.to_string())),
@@ -206,20 +243,62 @@ impl Open {
         }
     }
 
-    fn bytes_of(&mut self, piece: Piece) -> Bytes {
+    /// Ends the answer cleanly when it has cost what it may. What was generated meanwhile is still passed on.
+    fn stop_at_cap(&mut self) {
+        let Some(capped) = &mut self.cap else { return };
+        let text = self.opened.relay.generated().text();
+        let new = text.get(capped.counted_bytes..).unwrap_or_default();
+        capped.tokens = capped.tokens.saturating_add(tokens::count(new));
+        capped.counted_bytes = text.len();
+        let price = self.record.target().and_then(|target| target.offer.facts.price.as_ref());
+        let cut = self.opened.relay.generated().scale(capped.tokens);
+        if capped.cap.is_reached(price, cut) && !self.opened.relay.is_done() {
+            let usage = capped.cap.usage(cut);
+            self.opened.relay.stop_at_length(usage);
+            self.record.used(Used::Estimated(usage));
+            self.record.stopped(STOPPED_BY_COST);
+            self.cap = None;
+        }
+    }
+
+    /// The bytes of a piece; none for a last chunk whose counts are still being made.
+    fn bytes_of(&mut self, piece: Piece) -> Option<Bytes> {
         match piece {
-            Piece::Frame { bytes, .. } | Piece::Comment(bytes) => bytes,
-            Piece::Last(payload) => self.last(&payload),
+            Piece::Frame { bytes, .. } | Piece::Comment(bytes) => Some(bytes),
+            Piece::Last(payload) => {
+                if self.record.is_stopped() {
+                    return Some(self.last(&payload));
+                }
+                match self.used() {
+                    Used::Counted { reported, generated } => {
+                        let used = Box::pin(ledger::used_by(self.call.clone(), reported, move || generated));
+                        self.counting = Some(Counting { last: payload, used });
+                        None
+                    }
+                    used => {
+                        self.record.used(used);
+                        Some(self.last(&payload))
+                    }
+                }
+            }
             Piece::Done => {
                 self.complete();
-                Bytes::from_static(DONE)
+                Some(Bytes::from_static(DONE))
             }
+        }
+    }
+
+    /// What the stream has used so far.
+    fn used(&self) -> Used {
+        let (reported, generated) = (self.opened.relay.usage(), self.opened.relay.generated());
+        match self.opened.relay.is_done() && ledger::is_believable(&self.call, &reported, generated.bytes()) {
+            true => Used::Reported(reported),
+            false => Used::Counted { reported, generated: generated.clone() },
         }
     }
 
     /// The last data chunk, with our metadata in it, and `[DONE]` behind it where that is known already.
     fn last(&mut self, payload: &[u8]) -> Bytes {
-        self.record.counted(self.opened.relay.usage());
         let payload = splice::append_member(payload, "x-gateway", self.record.metadata().get().as_bytes());
         let mut frame = BytesMut::with_capacity(payload.len() + 2 * DONE.len());
         for part in [b"data: ", payload.as_slice(), b"\n\n"] {
@@ -238,7 +317,6 @@ impl Open {
 
     fn complete(&mut self) {
         self.is_over = true;
-        self.record.counted(self.opened.relay.usage());
         self.record.close(200, None);
     }
 
@@ -256,12 +334,21 @@ impl Open {
     }
 
     fn end(&mut self, refusal: Refusal) -> Bytes {
-        self.record.counted(self.opened.relay.usage());
+        self.record.used(self.used());
         if let Refusal::Interrupted(failure) = &refusal {
             self.record.attempt_failed(failure);
         }
         self.is_over = true;
         error_frame(&self.record.refuse(refusal))
+    }
+}
+
+impl Drop for Open {
+    /// The client left in the middle: what its provider had generated is paid for.
+    fn drop(&mut self) {
+        if !self.is_over && self.counting.is_none() {
+            self.record.used(self.used());
+        }
     }
 }
 

@@ -3,13 +3,15 @@
 use std::future::Future;
 use std::time::Duration;
 
+use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug_span};
 
 /// The tasks of one gateway and the two signals that end them.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Tasks {
+    runtime: Handle,
     tracker: TaskTracker,
     companions: TaskTracker,
     draining: CancellationToken,
@@ -17,6 +19,23 @@ pub struct Tasks {
 }
 
 impl Tasks {
+    /// Nothing runs yet. To be called on the runtime that outlives all others: work that must be finished runs there.
+    #[expect(clippy::new_without_default, reason = "a default would hide that a runtime is needed")]
+    pub fn new() -> Tasks {
+        Tasks {
+            runtime: Handle::current(),
+            tracker: TaskTracker::new(),
+            companions: TaskTracker::new(),
+            draining: CancellationToken::new(),
+            closing: CancellationToken::new(),
+        }
+    }
+
+    /// Runs `work`, which takes long or waits, on a thread of its own; callable from anywhere, a drop included.
+    pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
+        self.tracker.spawn_blocking_on(work, &self.runtime);
+    }
+
     /// Runs `future` beside the caller until it ends. Long-lived tasks watch [`Tasks::draining`] themselves.
     pub fn spawn(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         spawn_in(&self.tracker, name, future);

@@ -4,13 +4,14 @@ mod attempt;
 mod client;
 mod failure;
 pub mod health;
+pub mod webhook;
 
 use std::time::Duration;
 
 pub use attempt::Opened;
 pub(crate) use attempt::stream_fault;
 pub use client::Client;
-pub use failure::{Failure, Kind, Verdict};
+pub use failure::{Charge, Failure, Kind, Verdict};
 
 use crate::call::Call;
 use crate::clock::{self, Instant};

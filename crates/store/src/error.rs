@@ -28,3 +28,27 @@ pub enum Error {
         source: io::Error,
     },
 }
+
+/// What a database's error means for the caller.
+impl From<sqlx::Error> for Error {
+    fn from(error: sqlx::Error) -> Error {
+        match &error {
+            sqlx::Error::Database(refused) if refused.is_unique_violation() => {
+                Error::Conflict("something with this name or secret exists already")
+            }
+            sqlx::Error::Database(refused) if is_for_good(&refused.code().unwrap_or_default()) => {
+                Error::Corrupt { what: format!("the database refuses: {refused}") }
+            }
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::ColumnNotFound(_) | sqlx::Error::Decode(_) => {
+                Error::Corrupt { what: format!("the database has an unreadable row: {error}") }
+            }
+            _ => Error::Unavailable(Box::new(error)),
+        }
+    }
+}
+
+/// Codes that waiting does not cure: SQLite's for a file that is damaged or not its own, PostgreSQL's class for
+/// values that it cannot hold.
+fn is_for_good(code: &str) -> bool {
+    matches!(code, "11" | "26") || (code.len() == 5 && code.starts_with("22"))
+}

@@ -1,13 +1,21 @@
 //! Everything that survives a restart.
 //!
-//! [`journal`] is a local append-only file: money is in it before a provider is asked. `Store` is SQLite or
+//! [`journal`] is a local append-only file: money is in it before a provider is asked. [`Store`] is SQLite or
 //! PostgreSQL: keys, settings, and the accounts, which get the journal's entries in batches.
 
 mod account;
+mod audit;
+mod database;
 mod error;
 pub mod journal;
 pub mod keys;
+mod session;
+mod settings;
+mod usage;
 
 pub use account::{ANONYMOUS, Entry, Hold, HoldId, Period, Position, Total};
+pub use audit::AuditRow;
+pub use database::{Location, Store};
 pub use error::Error;
 pub use keys::Key;
+pub use usage::EntryFilter;

@@ -1,4 +1,4 @@
-//! Imitation providers on loopback ports, for tests.
+//! Imitation providers on loopback ports, and a real [`Postgres`], for tests.
 //!
 //! An [`Upstream`] answers byte for byte as its vendor does, written from the vendors' documentation and sharing no
 //! parser with the gateway: a shared mistake would go unseen. It keeps what it was sent, and fails as the prompt
@@ -13,11 +13,13 @@ pub mod directive;
 mod embedding;
 mod ollama;
 mod openai;
+pub mod postgres;
 mod reply;
 mod schema;
 mod script;
 pub mod upstream;
 
+pub use postgres::Postgres;
 pub use upstream::{Recorded, Upstream};
 
 #[cfg(test)]

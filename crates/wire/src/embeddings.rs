@@ -16,6 +16,7 @@ use crate::ollama::window;
 use crate::openai::encode::to_json;
 use crate::openai::request::{extensions, is_extension, outline_of, text_of};
 use crate::outline::{Members, Text};
+use crate::prompt::Prompt;
 use crate::{Dialect, Encoded, Error, Problem, Target, splice};
 
 pub(crate) use answer::translate;
@@ -63,6 +64,16 @@ pub fn read(body: &[u8]) -> Result<Request, Error> {
         dimensions: member(&members, "dimensions").map(dimensions).transpose()?,
         extensions: extensions(&members),
     })
+}
+
+/// What the model reads, for an answer whose usage is missing or absurd.
+///
+/// # Errors
+/// As [`read`].
+pub fn prompt(body: &[u8]) -> Result<Prompt, Error> {
+    let members = outline_of(text_of(body)?)?;
+    let value = required(&members, "input")?;
+    Input::read(value)?.prompt(value)
 }
 
 /// The request for `target`.

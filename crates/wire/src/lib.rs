@@ -6,16 +6,21 @@
 //! replayed as it is.
 
 pub mod chat;
+mod choices;
 pub mod embeddings;
 pub mod error;
 pub mod error_body;
 pub mod event;
+mod excerpt;
 pub mod framing;
+mod generated;
+mod lenient;
 pub mod loss;
 pub mod models;
 pub mod ollama;
 pub mod openai;
 mod outline;
+mod prompt;
 pub mod quirks;
 mod relay;
 pub mod splice;
@@ -29,6 +34,9 @@ use crate::loss::Loss;
 
 pub use error::{Error, Problem};
 pub use error_body::{ErrorBody, ErrorClass, read_error};
+pub use excerpt::Excerpt;
+pub use generated::Generated;
+pub use prompt::Prompt;
 pub use quirks::Quirk;
 pub use relay::Relay;
 pub use types::{AnswerContext, BadAnswer, Encoded, Piece, StreamFault, Target, Whole};
@@ -109,13 +117,10 @@ pub fn translate_answer(from: Dialect, body: Bytes, context: &AnswerContext) -> 
         Dialect::OpenAi => openai::answer::observe(body),
         Dialect::Ollama => {
             let answer = ollama::decode_answer(&body)?;
-            let calls: usize = answer.tool_calls.iter().map(|(_, arguments)| arguments.len()).sum();
-            let bytes = answer.text.len().saturating_add(answer.thinking.len()).saturating_add(calls);
             Ok(Whole {
                 body: openai::encode_answer(&answer, context).into(),
                 usage: answer.usage,
                 finish: answer.finish,
-                output_bytes: u64::try_from(bytes).unwrap_or(u64::MAX),
             })
         }
     }

@@ -9,8 +9,6 @@ mod request;
 mod stream;
 pub(crate) mod window;
 
-pub(crate) use answer::tokens;
-
 pub use answer::decode_answer;
 pub use request::encode_request;
 pub use stream::Decoder;

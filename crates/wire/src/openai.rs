@@ -7,4 +7,4 @@ pub mod request;
 pub(crate) mod stream;
 
 pub use encode::{Encoder, encode_answer};
-pub use request::{Facts, Request, decode, limits, read};
+pub use request::{Facts, Request, decode, limits, prompt, read};

@@ -9,6 +9,7 @@ use bytes::Bytes;
 
 use crate::event::{Event, Finish};
 use crate::framing::sse::{self, Frame};
+use crate::generated::Generated;
 use crate::openai::{Encoder, answer, stream};
 use crate::types::{AnswerContext, Piece, StreamFault};
 use crate::usage::Usage;
@@ -20,39 +21,52 @@ const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 #[derive(Debug)]
 pub struct Relay {
     source: Source,
+    /// Writes what the provider does not: all of another dialect, and the end of a stream that is stopped.
+    encoder: Encoder,
+    /// The encoder has the id, time and model of the chunks that go out: ours, or those of the provider's own.
+    is_named: bool,
     include_usage: bool,
     usage: Usage,
     finish: Option<Finish>,
-    output_bytes: u64,
+    generated: Generated,
     pieces: VecDeque<Piece>,
-    /// The chunk that is the last one unless another follows: the end of a choice, or the usage.
-    held: Option<Bytes>,
+    held: Option<Held>,
     is_done: bool,
 }
 
 #[derive(Debug)]
 enum Source {
     OpenAi { reader: sse::Reader, usage_in_x_groq: bool },
-    Ollama { decoder: Box<ollama::Decoder>, encoder: Encoder },
+    Ollama { decoder: Box<ollama::Decoder> },
+}
+
+/// The chunk that is the last one unless another follows.
+#[derive(Debug)]
+enum Held {
+    /// The end of a choice.
+    End(Bytes),
+    /// Token counts without choices.
+    Usage(Bytes),
 }
 
 impl Relay {
     /// A relay at the start of a stream. `include_usage`: the client asked for the usage chunk.
     pub fn new(from: Dialect, context: AnswerContext, include_usage: bool, quirks: &[Quirk]) -> Relay {
-        let source = match from {
+        let (source, is_named) = match from {
             Dialect::OpenAi => {
-                Source::OpenAi { reader: sse::Reader::new(), usage_in_x_groq: quirks.contains(&Quirk::UsageInXGroq) }
+                let usage_in_x_groq = quirks.contains(&Quirk::UsageInXGroq);
+                (Source::OpenAi { reader: sse::Reader::new(), usage_in_x_groq }, false)
             }
-            Dialect::Ollama => {
-                Source::Ollama { decoder: Box::new(ollama::Decoder::new()), encoder: Encoder::new(context) }
-            }
+            Dialect::Ollama => (Source::Ollama { decoder: Box::new(ollama::Decoder::new()) }, true),
         };
         Relay {
             source,
+            encoder: Encoder::new(context),
+            is_named,
             include_usage,
             usage: Usage::default(),
             finish: None,
-            output_bytes: 0,
+            generated: Generated::default(),
             pieces: VecDeque::new(),
             held: None,
             is_done: false,
@@ -72,7 +86,7 @@ impl Relay {
                 reader.push(bytes.clone()).map_err(|_| StreamFault::TooLarge)?;
                 self.read_frames(&bytes)
             }
-            Source::Ollama { decoder, .. } => {
+            Source::Ollama { decoder } => {
                 let mut events = Vec::new();
                 let outcome = decoder.push(&bytes, &mut events);
                 let is_done = decoder.is_done();
@@ -100,7 +114,7 @@ impl Relay {
                     self.read_frame(frame, &Bytes::new())?;
                 }
             }
-            Source::Ollama { decoder, .. } => {
+            Source::Ollama { decoder } => {
                 let mut events = Vec::new();
                 let outcome = decoder.end(&mut events);
                 self.encode(&events);
@@ -133,14 +147,31 @@ impl Relay {
         self.finish.as_ref()
     }
 
-    /// Bytes of generated text, thinking and tool arguments so far.
-    pub fn output_bytes(&self) -> u64 {
-        self.output_bytes
+    /// What the model generated as far as it was read, whether or not the pieces were popped. A client that leaves
+    /// owes this much.
+    pub fn generated(&self) -> &Generated {
+        &self.generated
     }
 
     /// The answer is complete; its last pieces may still wait to be popped.
     pub fn is_done(&self) -> bool {
         self.is_done
+    }
+
+    /// Ends the stream here, as a provider does at `max_tokens`: what was read can still be popped, every choice that
+    /// is not complete ends with `length`, and the usage chunk says `usage` where the client asked for one. What the
+    /// provider sends from now on is ignored. A stream that is done stays as it is.
+    pub fn stop_at_length(&mut self, usage: Usage) {
+        if self.is_done {
+            return;
+        }
+        self.usage = usage;
+        // The provider counted what it sent. The client gets our count, and gets it once.
+        self.held = self.held.take().filter(|held| matches!(held, Held::End(_)));
+        let finish = |choice| Event::Finish { choice, reason: Finish::Length };
+        let events: Vec<Event> = self.encoder.unfinished().map(finish).collect();
+        self.encode(&events);
+        self.complete_with_usage();
     }
 
     fn read_frames(&mut self, input: &Bytes) -> Result<(), StreamFault> {
@@ -172,11 +203,17 @@ impl Relay {
             return Err(StreamFault::Error(answer::error_in(&data)));
         }
         let usage_in_x_groq = matches!(self.source, Source::OpenAi { usage_in_x_groq: true, .. });
-        let seen = stream::observe(&data, usage_in_x_groq).ok_or(StreamFault::BadFrame)?;
+        let seen = stream::observe(&data, usage_in_x_groq, &mut self.generated).ok_or(StreamFault::BadFrame)?;
         if seen.is_error {
             return Err(StreamFault::Error(answer::error_in(&data)));
         }
-        self.output_bytes = self.output_bytes.saturating_add(seen.output_bytes);
+        if !self.is_named
+            && let Some(context) = stream::context_in(&data)
+        {
+            self.encoder.goes_on_from(context);
+            self.is_named = true;
+        }
+        self.encoder.observed(seen.choices);
         if let Some(usage) = seen.usage {
             self.usage.merge(usage);
         }
@@ -188,7 +225,7 @@ impl Relay {
         if seen.finish.is_some() || is_usage {
             self.finish = seen.finish.or(self.finish.take());
             self.release();
-            self.held = Some(data);
+            self.held = Some(if is_usage { Held::Usage(data) } else { Held::End(data) });
         } else {
             self.release();
             self.emit(verbatim.unwrap_or_else(|| framed(&data)), seen.has_content, input);
@@ -213,13 +250,15 @@ impl Relay {
         let mut payloads = Vec::new();
         for event in events {
             match event {
-                Event::Text { text, .. } | Event::Thinking { text, .. } => self.count(text),
-                Event::ToolCall { arguments, .. } => self.count(arguments),
+                Event::Text { text, .. } | Event::Thinking { text, .. } => self.generated.push(text),
+                Event::ToolCall { head, arguments, .. } => {
+                    self.generated.push(head.as_ref().map_or("", |head| &head.name));
+                    self.generated.push(arguments);
+                }
                 Event::Usage(usage) => self.usage.merge(*usage),
                 Event::Finish { reason, .. } => self.finish = Some(reason.clone()),
             }
-            let Source::Ollama { encoder, .. } = &mut self.source else { return };
-            encoder.encode(event, &mut payloads);
+            self.encoder.encode(event, &mut payloads);
             let ends = matches!(event, Event::Finish { .. });
             let content = !ends;
             let last = if ends { payloads.pop() } else { None };
@@ -229,29 +268,39 @@ impl Relay {
             }
             if let Some(last) = last {
                 self.release();
-                self.held = Some(last.into());
+                self.held = Some(Held::End(last.into()));
             }
         }
     }
 
-    fn count(&mut self, text: &str) {
-        self.output_bytes = self.output_bytes.saturating_add(u64::try_from(text.len()).unwrap_or(u64::MAX));
-    }
-
     /// Another chunk follows the one that was held: it was not the last.
     fn release(&mut self) {
-        if let Some(held) = self.held.take() {
+        if let Some(Held::End(held) | Held::Usage(held)) = self.held.take() {
             self.pieces.push_back(Piece::Frame { bytes: framed(&held), content: true });
         }
     }
 
+    /// The provider's answer is complete. One in OpenAI's dialect has brought its own usage chunk.
     fn complete(&mut self) {
-        if let (true, Source::Ollama { encoder, .. }) = (self.include_usage, &self.source) {
-            let usage = encoder.usage_chunk(&self.usage);
-            self.release();
-            self.held = Some(usage.into());
+        match self.source {
+            Source::OpenAi { .. } => self.close(),
+            Source::Ollama { .. } => self.complete_with_usage(),
         }
-        self.pieces.extend(self.held.take().map(Piece::Last));
+    }
+
+    fn complete_with_usage(&mut self) {
+        if self.include_usage {
+            let usage = self.encoder.usage_chunk(&self.usage);
+            self.release();
+            self.held = Some(Held::Usage(usage.into()));
+        }
+        self.close();
+    }
+
+    fn close(&mut self) {
+        if let Some(Held::End(last) | Held::Usage(last)) = self.held.take() {
+            self.pieces.push_back(Piece::Last(last));
+        }
         self.pieces.push_back(Piece::Done);
         self.is_done = true;
     }

@@ -4,7 +4,9 @@ use bytes::Bytes;
 
 use crate::error_body::ErrorBody;
 use crate::event::Finish;
+use crate::generated::Generated;
 use crate::loss::Loss;
+use crate::openai::answer;
 use crate::usage::Usage;
 use crate::{Dialect, Quirk};
 
@@ -50,8 +52,14 @@ pub struct Whole {
     pub usage: Usage,
     /// Why it ended, where the provider said so.
     pub finish: Option<Finish>,
-    /// Bytes of generated text, thinking and tool arguments.
-    pub output_bytes: u64,
+}
+
+impl Whole {
+    /// What the model generated, for an answer whose [`usage`](Whole::usage) is missing or absurd. Reads the body once
+    /// more; empty for embeddings.
+    pub fn generated(&self) -> Generated {
+        answer::generated_in(&self.body)
+    }
 }
 
 /// A success status whose body is not an answer.

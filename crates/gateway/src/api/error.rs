@@ -4,10 +4,15 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use catalog::Nanodollars;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
 use wire::ErrorBody;
 
+use crate::clock;
+use crate::limits::budget::{ShortKind, Unit};
+use crate::limits::budgets::Shortage;
+use crate::limits::rates::{RateKind, RateRefusal};
 use crate::refusal::Refusal;
 use crate::upstream::{Failure, Kind};
 
@@ -52,6 +57,9 @@ struct OpenAiError<'a> {
 const INVALID: &str = "invalid_request_error";
 const API: &str = "api_error";
 const TIMEOUT: &str = "timeout_error";
+const AUTHENTICATION: &str = "authentication_error";
+const RATE_LIMIT: &str = "rate_limit_error";
+const QUOTA: &str = "insufficient_quota";
 
 impl<'a> ErrorAnswer<'a> {
     /// What the client is told.
@@ -94,6 +102,89 @@ impl<'a> ErrorAnswer<'a> {
                      OPENAI_API_KEY, or start Ollama; `llm-gateway check` tells what is missing.",
                 )
             },
+            Refusal::MissingKey => ErrorAnswer {
+                kind: AUTHENTICATION,
+                ..fault(
+                    StatusCode::UNAUTHORIZED,
+                    "missing_api_key",
+                    "This gateway needs a key: send `Authorization: Bearer gw-…`. Whoever runs the gateway makes one \
+                     with `llm-gateway keys create`.",
+                )
+            },
+            Refusal::InvalidKey => ErrorAnswer {
+                kind: AUTHENTICATION,
+                ..fault(
+                    StatusCode::UNAUTHORIZED,
+                    "invalid_api_key",
+                    "This key opens nothing here: it is unknown, revoked, disabled or past its time.",
+                )
+            },
+            Refusal::MissingAdminKey => ErrorAnswer {
+                kind: AUTHENTICATION,
+                ..fault(
+                    StatusCode::UNAUTHORIZED,
+                    "missing_admin_key",
+                    "This needs the admin key: send `Authorization: Bearer <ADMIN_API_KEY>`.",
+                )
+            },
+            Refusal::InvalidAdminKey => ErrorAnswer {
+                kind: AUTHENTICATION,
+                ..fault(StatusCode::UNAUTHORIZED, "invalid_admin_key", "This is not the admin key of this gateway.")
+            },
+            Refusal::TooManyWrongKeys { retry_after } => ErrorAnswer {
+                retry_after: Some(*retry_after),
+                should_retry: Some(false),
+                ..answer(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    AUTHENTICATION,
+                    "too_many_wrong_keys",
+                    "Too many wrong keys came from this address; wait before the next try.",
+                )
+            },
+            Refusal::KeysUnavailable => unavailable(
+                "keys_unavailable",
+                "The gateway could not read its keys from the database yet, and lets nobody in unseen; try again \
+                 shortly.",
+            ),
+            Refusal::ModelNotAllowed { model } => {
+                let message = format!("This key may not use the model `{}`.", shown(model));
+                ErrorAnswer {
+                    kind: "permission_error",
+                    param: Some("model"),
+                    ..fault(StatusCode::FORBIDDEN, "model_not_allowed", message)
+                }
+            }
+            Refusal::RateLimited(refusal) => rate_limited(refusal),
+            Refusal::Budget(shortage) => budget(shortage),
+            Refusal::LedgerUnavailable => unavailable(
+                "ledger_unavailable",
+                "The gateway cannot write down what this request would cost, so it does not send it; try again shortly.",
+            ),
+            Refusal::UnknownPrice { model } => {
+                let message = format!(
+                    "The price of the model `{}` is not known and a limit in dollars applies. Set its price in \
+                     `gateway.toml`, or `UNKNOWN_PRICE=allow` to count its tokens only.",
+                    shown(model)
+                );
+                ErrorAnswer { param: Some("model"), ..fault(StatusCode::BAD_REQUEST, "unknown_price", message) }
+            }
+            Refusal::MaxCost { cap, worst_case } => {
+                let message = format!(
+                    "This request can cost ${worst_case}, and its `x-max-cost-usd` is ${cap}; lower `max_tokens`, or \
+                     allow more."
+                );
+                ErrorAnswer {
+                    param: Some("x-max-cost-usd"),
+                    ..fault(StatusCode::BAD_REQUEST, "max_cost_exceeded", message)
+                }
+            }
+            Refusal::NotFound { what } => {
+                fault(StatusCode::NOT_FOUND, "not_found", format!("There is no {what} of this id."))
+            }
+            Refusal::Conflict(what) => fault(StatusCode::CONFLICT, "conflict", *what),
+            Refusal::StoreUnavailable => {
+                unavailable("database_unavailable", "The gateway's database does not answer; try again shortly.")
+            }
             Refusal::Overloaded => ErrorAnswer {
                 kind: "overloaded_error",
                 retry_after: Some(OVERLOAD_WAIT + Duration::from_secs(fastrand::u64(..4))),
@@ -161,6 +252,89 @@ impl<'a> ErrorAnswer<'a> {
 /// A fault of the caller's: asking again does not help.
 fn fault<'a>(status: StatusCode, code: &'static str, message: impl Into<Cow<'a, str>>) -> ErrorAnswer<'a> {
     ErrorAnswer { should_retry: Some(false), ..answer(status, INVALID, code, message) }
+}
+
+/// Something of ours is away and comes back by itself.
+fn unavailable<'a>(code: &'static str, message: &'static str) -> ErrorAnswer<'a> {
+    ErrorAnswer {
+        retry_after: Some(OVERLOAD_WAIT),
+        should_retry: Some(true),
+        ..server(StatusCode::SERVICE_UNAVAILABLE, code, message)
+    }
+}
+
+fn rate_limited(refusal: &RateRefusal) -> ErrorAnswer<'_> {
+    let (code, what) = match refusal.kind {
+        RateKind::Requests => ("rate_limit_exceeded", "requests a minute"),
+        RateKind::Concurrency => ("rate_limit_exceeded", "requests at one time"),
+        RateKind::Tokens => ("tokens_rate_limit_exceeded", "tokens a minute"),
+    };
+    let message = format!("This key has used up its {what}; the `Retry-After` header says when there is more.");
+    ErrorAnswer {
+        retry_after: Some(refusal.retry_after),
+        should_retry: Some(true),
+        ..answer(StatusCode::TOO_MANY_REQUESTS, RATE_LIMIT, code, message)
+    }
+}
+
+/// A budget that is used up comes back with the next month; one that is set aside, when requests in flight end.
+fn budget(shortage: &Shortage) -> ErrorAnswer<'_> {
+    let short = match shortage {
+        Shortage::Key(short) | Shortage::Global(short) => short,
+        Shortage::SharedUnavailable => {
+            return unavailable(
+                "budget_unavailable",
+                "The gateway cannot reach the place where budgets are shared, and spends nothing unseen; try again \
+                 shortly.",
+            );
+        }
+    };
+    let is_global = matches!(shortage, Shortage::Global(_));
+    let whose = if is_global { "The budget of the whole gateway" } else { "This key's budget" };
+    let amount = |figure: i64| match short.unit {
+        Unit::Usd => format!("${}", Nanodollars(figure)),
+        Unit::Tokens => format!("{figure} tokens"),
+    };
+    let (limit, spent) = (amount(short.limit), amount(short.spent));
+    let reset = clock::until_next_period(clock::unix_millis());
+    let next = clock::next_period_begins(clock::unix_millis());
+    let used_up = |message: String| ErrorAnswer {
+        retry_after: Some(reset),
+        should_retry: Some(false),
+        ..answer(
+            StatusCode::TOO_MANY_REQUESTS,
+            QUOTA,
+            if is_global { "global_budget_exceeded" } else { "budget_exceeded" },
+            message,
+        )
+    };
+    match short.kind {
+        ShortKind::Spent => used_up(format!("{whose} of {limit} a month is used up ({spent}); it begins anew at {next}.")),
+        ShortKind::TooLarge => used_up(format!(
+            "{whose} of {limit} a month does not allow this request: {spent} is spent and it can cost {}. Lower \
+             `max_tokens`, or wait until {next}.",
+            amount(short.amount)
+        )),
+        ShortKind::Reserved => ErrorAnswer {
+            retry_after: Some(OVERLOAD_WAIT),
+            should_retry: Some(true),
+            ..answer(
+                StatusCode::TOO_MANY_REQUESTS,
+                RATE_LIMIT,
+                "budget_reserved",
+                format!(
+                    "{whose} of {limit} a month is set aside for requests that still run ({} beside {spent} spent); \
+                     try again when they have ended.",
+                    amount(short.reserved)
+                ),
+            )
+        },
+    }
+}
+
+/// As much of a name as a message needs.
+fn shown(name: &str) -> String {
+    name.chars().take(100).collect()
 }
 
 /// A fault on our side or the provider's.
@@ -268,7 +442,7 @@ fn interrupted(failure: &Failure) -> ErrorAnswer<'_> {
 }
 
 fn unknown_model(model: &str, close: &[String]) -> String {
-    let model: String = model.chars().take(100).collect();
+    let model = shown(model);
     let hint = match close {
         [] => "see `GET /v1/models` for what there is.".to_owned(),
         close => format!("did you mean {}?", close.iter().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(" or ")),
@@ -288,6 +462,9 @@ impl IntoResponse for Refusal {
         }
         if let Some(should_retry) = answer.should_retry {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
+        }
+        if let Refusal::RateLimited(refusal) = &self {
+            super::insert_rate_headers(headers, &refusal.status);
         }
         if let Refusal::Upstream { failure, .. } = &self {
             super::insert_target_headers(headers, &failure.provider, &failure.model);

@@ -8,13 +8,14 @@ use axum::body::Body;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Uri, Version, header};
-use hyper::body::Incoming;
 use tower::ServiceExt;
 use tracing::error;
 
 use super::REQUEST_ID;
+use super::access::Peer;
 use crate::clock;
 use crate::refusal::Refusal;
+use crate::server::Linger;
 use crate::telemetry::metrics::Metrics;
 
 /// Path and query may be this long.
@@ -27,12 +28,13 @@ const POWERED_BY: HeaderName = HeaderName::from_static("x-powered-by");
 const PRODUCT: HeaderValue = HeaderValue::from_static("llm-gateway");
 
 /// Answers one request.
-pub async fn serve(router: Router, metrics: &Metrics, request: Request<Incoming>) -> Response {
+pub(crate) async fn serve(router: Router, metrics: &Metrics, peer: Peer, request: Request<Linger>) -> Response {
     let received = clock::now();
     let mut request = request.map(Body::new);
     let id = request_id(request.headers());
     request.headers_mut().insert(REQUEST_ID, id.clone());
     request.extensions_mut().insert(received);
+    request.extensions_mut().insert(peer);
 
     let mut response = match check_head(&request) {
         Ok(()) => match AssertUnwindSafe(router.oneshot(request)).catch_unwind().await {

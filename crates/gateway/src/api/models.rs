@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use axum::Json;
+use axum::{Extension, Json};
 use axum::extract::{Path, State};
 use catalog::{Capabilities, Kind, Price};
 use serde::Serialize;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::config::VIRTUAL_MODELS;
 use crate::directory::Offer;
 use crate::gateway::Gateway;
+use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::router;
@@ -53,12 +54,14 @@ struct Flags {
     reasoning: bool,
 }
 
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>) -> Json<List> {
+pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Extension(caller): Extension<Arc<Caller>>) -> Json<List> {
     let live = gateway.registry.snapshot();
     let configured = live.config.groups.iter().map(|group| group.name.as_str());
     let configured = configured.chain(live.config.aliases.iter().map(|alias| alias.name.as_str()));
     let ours = VIRTUAL_MODELS.into_iter().chain(configured).map(virtual_model);
-    let offers = live.directory.offers.iter().map(|offer| model(live.directory.public_name(offer), offer));
+    let offers = live.directory.offers.iter();
+    let offers = offers.filter(|offer| caller.may_use(&offer.model, &offer.provider.name, &offer.model));
+    let offers = offers.map(|offer| model(live.directory.public_name(offer), offer));
     Json(List { object: "list", data: ours.chain(offers).collect() })
 }
 

@@ -3,22 +3,28 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use http::{StatusCode, header};
 use serde::Serialize;
 
+use super::access;
 use crate::clock;
+use crate::config::Config;
 use crate::directory::{HealthState, Provider};
 use crate::gateway::Gateway;
 use crate::latency::Quantiles;
+use crate::ledger;
+use crate::limits::budget::Ceiling;
+use crate::limits::budgets::Account;
 use crate::refusal::Refusal;
+use crate::usage::MonthReport;
 
 #[derive(Serialize)]
 pub(super) struct Root {
     name: &'static str,
     version: &'static str,
-    endpoints: [&'static str; 8],
+    endpoints: [&'static str; 14],
 }
 
 pub(super) async fn root() -> Json<Root> {
@@ -34,6 +40,12 @@ pub(super) async fn root() -> Json<Root> {
             "GET /health/live",
             "GET /health/ready",
             "GET /metrics",
+            "GET /api/budget",
+            "GET /api/admin/keys",
+            "POST /api/admin/keys",
+            "PATCH /api/admin/keys/{id}",
+            "POST /api/admin/keys/{id}/rotate",
+            "DELETE /api/admin/keys/{id or key}",
         ],
     })
 }
@@ -45,7 +57,27 @@ struct HealthReport {
     version: &'static str,
     uptime_seconds: u64,
     active_requests: usize,
+    storage: StorageReport,
+    budget: MonthReport,
     providers: ProvidersReport,
+}
+
+/// What everybody may know who reaches the port.
+#[derive(Serialize)]
+struct Word {
+    status: &'static str,
+}
+
+#[derive(Serialize)]
+struct StorageReport {
+    /// `sqlite` or `postgresql`.
+    database: &'static str,
+    /// What is wrong with it.
+    database_problem: Option<String>,
+    /// `none`, `up` or `down`.
+    redis: &'static str,
+    /// What is wrong with the journal of money. Requests that cost are refused while something is.
+    ledger_problem: Option<String>,
 }
 
 #[derive(Serialize)]
@@ -72,30 +104,50 @@ struct ModelReport {
     total_ms: Option<Quantiles>,
 }
 
-pub(super) async fn health(State(gateway): State<Arc<Gateway>>) -> Response {
+pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request) -> Response {
     let live = gateway.registry.snapshot();
     let providers = &live.directory.providers;
     let healthy = providers.iter().filter(|provider| provider.health.state() == HealthState::Healthy).count();
     let unhealthy = providers.iter().filter(|provider| !provider.is_healthy()).count();
+    let storage = storage(&gateway);
+    let is_whole = storage.database_problem.is_none() && storage.redis != "down" && storage.ledger_problem.is_none();
     let status = match (gateway.tasks.draining().is_cancelled(), unhealthy) {
         (true, _) => "draining",
-        (false, 0) => "ok",
-        (false, count) if count < providers.len() => "degraded",
+        (false, 0) if is_whole => "ok",
+        (false, count) if count < providers.len() || count == 0 => "degraded",
         (false, _) => "unavailable",
     };
     let code = match status {
         "ok" | "degraded" => StatusCode::OK,
         _ => StatusCode::SERVICE_UNAVAILABLE,
     };
+    if access::may_read(&gateway, &request).is_err() {
+        return (code, Json(Word { status })).into_response();
+    }
     let details = providers.iter().map(|provider| report(provider, &live.directory.offers)).collect();
     let report = HealthReport {
         status,
         version: env!("CARGO_PKG_VERSION"),
         uptime_seconds: clock::now().duration_since(gateway.started).as_secs(),
         active_requests: gateway.concurrency.active(),
+        storage,
+        budget: MonthReport::of(gateway.ledger.budgets.global(), ledger::global_ceiling(&live.config)),
         providers: ProvidersReport { healthy, total: providers.len(), details },
     };
     (code, Json(report)).into_response()
+}
+
+fn storage(gateway: &Gateway) -> StorageReport {
+    StorageReport {
+        database: if gateway.store.is_postgres() { "postgresql" } else { "sqlite" },
+        database_problem: gateway.store_health.problem(),
+        redis: match &gateway.shared {
+            None => "none",
+            Some(shared) if shared.is_up() => "up",
+            Some(_) => "down",
+        },
+        ledger_problem: gateway.ledger.health.problem(),
+    }
 }
 
 fn report(provider: &Provider, offers: &[Arc<crate::directory::Offer>]) -> ProviderReport {
@@ -129,6 +181,29 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     if !live.config.enable_metrics {
         return Refusal::UnknownUrl.into_response();
     }
-    let text = live.metrics.render();
+    let metrics = &live.metrics;
+    let storage = storage(&gateway);
+    metrics.database_up.set(i64::from(storage.database_problem.is_none()));
+    metrics.redis_up.set(i64::from(storage.redis != "down"));
+    metrics.ledger_up.set(i64::from(storage.ledger_problem.is_none()));
+    metrics.budgets_left(budgets_left(&gateway, &live.config).into_iter());
+    let text = metrics.render();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+/// What is left of each budget that there is.
+fn budgets_left(gateway: &Gateway, config: &Config) -> Vec<(String, &'static str, f64)> {
+    let budgets = &gateway.ledger.budgets;
+    let period = clock::period(clock::unix_millis());
+    let mut left = Vec::new();
+    let mut add = |id: &str, account: &Account, ceiling: Ceiling| {
+        let remaining = account.status(ceiling, period).remaining;
+        left.extend(remaining.usd.map(|usd| (id.to_owned(), "usd", usd.to_usd())));
+        left.extend(remaining.tokens.map(|tokens| (id.to_owned(), "tokens", tokens as f64)));
+    };
+    add(budgets.global().id(), budgets.global(), ledger::global_ceiling(config));
+    for caller in gateway.keys.callers() {
+        add(&caller.id, &caller.account, caller.ceiling);
+    }
+    left
 }

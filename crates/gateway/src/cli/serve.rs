@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context;
+use clap::Args;
+use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
@@ -12,12 +14,23 @@ use crate::config::{Config, Locations, Problems, reload, restart_needed};
 use crate::gateway::{self, Running};
 use crate::telemetry::logs;
 
+/// Options of `serve`.
+#[derive(Debug, Default, Args)]
+pub struct Options {
+    /// Accept an admin key that everybody could guess, on a loopback address only.
+    #[arg(long)]
+    pub insecure_dev: bool,
+}
+
 /// Runs the gateway.
 ///
 /// # Errors
-/// The configuration is not valid or the address cannot be bound.
-pub async fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
-    let locations = Locations::of_process(file);
+/// The configuration is not valid, the address cannot be bound or the data directory cannot be used.
+pub async fn run(file: Option<PathBuf>, options: Options) -> anyhow::Result<ExitCode> {
+    let mut locations = Locations::of_process(file);
+    if options.insecure_dev {
+        locations.environment.insert("INSECURE_DEV".to_owned(), "true".to_owned());
+    }
     let config = match locations.load() {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
@@ -94,6 +107,15 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
     let url = format!("http://{}", running.address());
     text += &format!("  listening   {url}\n  API         {url}/v1  (OpenAI's; set it as base_url)\n");
     text += &format!("  routing     {}\n", config.routing.strategy.as_str());
+    let gateway = &running.gateway;
+    let database = if gateway.store.is_postgres() { "PostgreSQL" } else { "SQLite" };
+    let shared = if gateway.shared.is_some() { "Redis" } else { "memory" };
+    text += &format!("  storage     {database}, limits and budgets in {shared}, {}\n", config.storage.data_dir.display());
+    let keys = match gateway.keys.are_required(config) {
+        true => "required; make one with `llm-gateway keys create --name NAME`",
+        false => "not required; once one is made they are",
+    };
+    text += &format!("  keys        {keys}\n");
     for provider in &config.providers {
         let simulated = if provider.is_simulated { "  (simulated)" } else { "" };
         let local = if provider.is_local { "  (local)" } else { "" };
@@ -102,9 +124,27 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
     for missing in &config.missing {
         text += &format!("  not set     {}  (set {})\n", missing.title, missing.variable);
     }
+    if !gateway.keys.are_known() {
+        text += "  WARNING     the database does not answer, so nobody who needs a key is let in until it does\n";
+    } else if let Some(problem) = gateway.store_health.problem() {
+        text += &format!("  WARNING     {problem}; the keys are those that were known last\n");
+    }
+    if gateway.shared.is_none() && gateway.store.is_postgres() {
+        text += "  WARNING     without REDIS_URL every replica counts limits and budgets by itself\n";
+    }
     for note in notes {
         text += &format!("  note        {note}\n");
     }
     // Where standard error is gone there is nobody to tell.
     let _ = writeln!(std::io::stderr(), "{text}");
+    if let Some(key) = &running.new_admin_key {
+        show_admin_key(key);
+    }
+}
+
+/// Shows the admin key that was made just now. Only its hash is kept.
+pub fn show_admin_key(key: &SecretString) {
+    let (key, wide) = (key.expose_secret(), 12);
+    let note = "keep it: it opens the admin API, and is shown this once";
+    let _ = writeln!(std::io::stderr(), "  {:<wide$}{key}\n  {:<wide$}({note})\n", "admin key", "");
 }

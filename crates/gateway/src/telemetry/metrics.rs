@@ -2,17 +2,19 @@
 //!
 //! Counters of an offer are resolved once, when the directory is built, so that a request touches atomics and no map.
 
-use std::sync::atomic::{AtomicI64, AtomicU64};
+use std::fmt;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use catalog::Nanodollars;
-use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
+use prometheus_client::encoding::{EncodeLabelSet, EncodeMetric, MetricEncoder};
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 use routing::Strategy;
 use wire::usage::Usage;
@@ -29,9 +31,19 @@ pub struct Metrics {
     requests: Family<RequestLabels, Counter>,
     tokens: Family<TokenLabels, Counter>,
     latency: Family<StageLabels, Histogram, fn() -> Histogram>,
-    cost: Family<ModelLabels, Gauge<f64, AtomicU64>>,
+    cost: Family<ModelLabels, Dollars>,
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
+    budget_alerts: Family<AlertLabels, Counter>,
+    budget_remaining: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
+    /// Requests with a key that opens nothing.
+    pub wrong_keys: Counter,
+    /// Whether the database answers, 1 or 0.
+    pub database_up: Gauge<i64, AtomicI64>,
+    /// Whether Redis answers, 1 or 0; 1 where there is none to ask.
+    pub redis_up: Gauge<i64, AtomicI64>,
+    /// Whether the journal of money can be written, 1 or 0.
+    pub ledger_up: Gauge<i64, AtomicI64>,
     /// Providers that answered the last health check.
     pub active_providers: Gauge<i64, AtomicI64>,
     /// Requests in flight.
@@ -77,6 +89,43 @@ struct FailureLabels {
     code: &'static str,
 }
 
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct AlertLabels {
+    api_key: String,
+    r#type: &'static str,
+    percent: u8,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct BudgetLabels {
+    api_key: String,
+    r#type: &'static str,
+}
+
+/// A sum of money: whole nanodollars inside, dollars where it is read. Adding floats would not be exact.
+#[derive(Clone, Debug, Default)]
+struct Dollars(Arc<AtomicI64>);
+
+impl Dollars {
+    fn add(&self, amount: Nanodollars) {
+        self.0.fetch_add(amount.0, Ordering::Relaxed);
+    }
+}
+
+impl EncodeMetric for Dollars {
+    fn encode(&self, mut encoder: MetricEncoder<'_>) -> Result<(), fmt::Error> {
+        encoder.encode_gauge(&Nanodollars(self.0.load(Ordering::Relaxed)).to_usd())
+    }
+
+    fn metric_type(&self) -> MetricType {
+        MetricType::Gauge
+    }
+}
+
+impl TypedMetric for Dollars {
+    const TYPE: MetricType = MetricType::Gauge;
+}
+
 /// The counters of one model at one provider.
 #[derive(Debug)]
 pub struct OfferMetrics {
@@ -90,7 +139,7 @@ pub struct OfferMetrics {
     reasoning: Counter,
     first_content: Histogram,
     total: Histogram,
-    cost: Gauge<f64, AtomicU64>,
+    cost: Dollars,
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
 }
@@ -106,6 +155,12 @@ impl Metrics {
             cost: Family::default(),
             failures: Family::default(),
             fallbacks: Family::default(),
+            budget_alerts: Family::default(),
+            budget_remaining: Family::default(),
+            wrong_keys: Counter::default(),
+            database_up: Gauge::default(),
+            redis_up: Gauge::default(),
+            ledger_up: Gauge::default(),
             active_providers: Gauge::default(),
             active_requests: Gauge::default(),
             panics: Counter::default(),
@@ -150,6 +205,20 @@ impl Metrics {
         self.requests.get_or_create(&labels).inc();
     }
 
+    /// Counts an alert. `api_key` is a key's id or `global`.
+    pub fn budget_alert(&self, api_key: &str, unit: &'static str, percent: u8) {
+        let labels = AlertLabels { api_key: api_key.to_owned(), r#type: unit, percent };
+        self.budget_alerts.get_or_create(&labels).inc();
+    }
+
+    /// Says what is left of the budgets, in place of what was said before. `api_key` is a key's id or `global`.
+    pub fn budgets_left(&self, left: impl Iterator<Item = (String, &'static str, f64)>) {
+        self.budget_remaining.clear();
+        for (api_key, unit, amount) in left {
+            self.budget_remaining.get_or_create(&BudgetLabels { api_key, r#type: unit }).set(amount);
+        }
+    }
+
     /// All metrics in OpenMetrics text.
     pub fn render(&self) -> String {
         let mut registry = Registry::with_prefix("gateway");
@@ -159,6 +228,13 @@ impl Metrics {
         registry.register("cost_dollars", "Cost at the catalogue's prices", self.cost.clone());
         registry.register("upstream_failures", "Failed attempts by cause", self.failures.clone());
         registry.register("fallbacks", "Requests served by another than the first target", self.fallbacks.clone());
+        registry.register("budget_alerts", "Budgets that passed a threshold", self.budget_alerts.clone());
+        let left = "What is left of this month's budgets, dollars or tokens";
+        registry.register("budget_remaining", left, self.budget_remaining.clone());
+        registry.register("wrong_keys", "Requests with a key that opens nothing", self.wrong_keys.clone());
+        registry.register("database_up", "Whether the database answers", self.database_up.clone());
+        registry.register("redis_up", "Whether Redis answers, where one is set", self.redis_up.clone());
+        registry.register("ledger_up", "Whether the journal of money can be written", self.ledger_up.clone());
         registry.register("active_providers", "Providers that answer", self.active_providers.clone());
         registry.register("active_requests", "Requests in flight", self.active_requests.clone());
         registry.register("panics", "Requests that ended in a caught panic", self.panics.clone());
@@ -193,7 +269,7 @@ impl OfferMetrics {
         self.cached.inc_by(usage.cached_input.unwrap_or(0));
         self.reasoning.inc_by(usage.reasoning.unwrap_or(0));
         if let Some(cost) = cost {
-            self.cost.inc_by(cost.to_usd());
+            self.cost.add(cost);
         }
     }
 

@@ -74,6 +74,15 @@ pub enum Verdict {
     Stop,
 }
 
+/// What a provider may have charged for an attempt that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Charge {
+    /// Nothing: it never worked on the request.
+    Nothing,
+    /// The prompt and what it had generated, which nobody told us in whole.
+    Received,
+}
+
 impl Kind {
     /// What an error answer of the provider means, by its status and body.
     pub fn from_answer(status: u16, body: ErrorBody) -> Kind {
@@ -116,6 +125,32 @@ impl Kind {
             | Kind::Truncated
             | Kind::TooLarge
             | Kind::Untranslatable(_) => Verdict::NextTarget,
+        }
+    }
+
+    /// What the attempt may have cost. A provider that refused charges nothing; one that went silent or broke off has
+    /// worked.
+    pub fn charge(&self) -> Charge {
+        match self {
+            Kind::Unreachable
+            | Kind::ConnectTimeout
+            | Kind::Tls
+            | Kind::InvalidRequest(_)
+            | Kind::ContextLength(_)
+            | Kind::ContentFilter(_)
+            | Kind::Authentication
+            | Kind::QuotaExhausted
+            | Kind::ModelNotFound
+            | Kind::RateLimited
+            | Kind::Overloaded
+            | Kind::ServerError(_)
+            | Kind::Untranslatable(_) => Charge::Nothing,
+            Kind::HeadersTimeout
+            | Kind::FirstContentTimeout
+            | Kind::IdleTimeout
+            | Kind::BadResponse
+            | Kind::Truncated
+            | Kind::TooLarge => Charge::Received,
         }
     }
 

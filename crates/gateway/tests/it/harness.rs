@@ -1,7 +1,9 @@
 //! A gateway on a free port in front of imitation upstreams, and a client that speaks plain HTTP.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -164,8 +166,22 @@ impl Gateway {
     }
 }
 
-/// A gateway with exactly this environment and file.
-pub(crate) async fn start(environment: BTreeMap<String, String>, file: &str) -> Running {
+/// A folder that no other gateway uses.
+pub(crate) fn data_dir() -> PathBuf {
+    static ROOT: OnceLock<PathBuf> = OnceLock::new();
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let root = ROOT.get_or_init(|| {
+        let root = Path::new(env!("CARGO_TARGET_TMPDIR")).join("data");
+        // Left by the run before this one, for whoever wanted to look at it.
+        let _ = std::fs::remove_dir_all(&root);
+        root
+    });
+    root.join(NEXT.fetch_add(1, Ordering::Relaxed).to_string())
+}
+
+/// A gateway with exactly this environment and file, and a data directory of its own unless one is named.
+pub(crate) async fn start(mut environment: BTreeMap<String, String>, file: &str) -> Running {
+    environment.entry("DATA_DIR".to_owned()).or_insert_with(|| data_dir().to_string_lossy().into_owned());
     let file = (!file.is_empty()).then(|| (PathBuf::from("gateway.toml"), file.to_owned()));
     let sources = Sources { environment, file, ..Sources::default() };
     let config = Config::load(&sources).unwrap_or_else(|problems| panic!("{problems}"));

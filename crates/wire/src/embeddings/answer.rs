@@ -7,9 +7,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::{Encoding, Request};
+use crate::lenient::Lenient;
 use crate::openai::encode::to_json;
 use crate::openai::stream::UsageBody;
-use crate::usage::Usage;
+use crate::usage::{Usage, count};
 use crate::{AnswerContext, BadAnswer, Dialect, Whole, outline};
 
 /// A provider's answer for an OpenAI client.
@@ -34,7 +35,8 @@ fn from_openai(body: Bytes, request: &Request) -> Result<Whole, BadAnswer> {
     struct List<'a> {
         #[serde(borrow)]
         data: Option<Vec<Row<'a>>>,
-        usage: Option<UsageBody>,
+        #[serde(default)]
+        usage: Lenient<UsageBody>,
         #[serde(borrow)]
         error: Option<&'a RawValue>,
     }
@@ -49,7 +51,7 @@ fn from_openai(body: Bytes, request: &Request) -> Result<Whole, BadAnswer> {
         return Err(BadAnswer::Error(crate::read_error(Dialect::OpenAi, 200, &body)));
     }
     let rows = list.data.filter(|rows| !rows.is_empty()).ok_or(BadAnswer::NoChoices)?;
-    let usage = list.usage.map(UsageBody::usage).unwrap_or_default();
+    let usage = list.usage.0.map(UsageBody::usage).unwrap_or_default();
     let is_base64 = |row: &Row<'_>| !row.embedding.get().starts_with('[');
     if request.encoding == Encoding::Float || rows.iter().all(is_base64) {
         return Ok(whole(body, usage));
@@ -71,7 +73,8 @@ fn from_ollama(body: &[u8], request: &Request, context: &AnswerContext) -> Resul
     struct Answer<'a> {
         #[serde(borrow)]
         embeddings: Option<Vec<&'a RawValue>>,
-        prompt_eval_count: Option<f64>,
+        #[serde(default)]
+        prompt_eval_count: Lenient<f64>,
         #[serde(borrow)]
         error: Option<&'a RawValue>,
     }
@@ -92,7 +95,7 @@ fn from_ollama(body: &[u8], request: &Request, context: &AnswerContext) -> Resul
         Ok(Row { object: "embedding", index, embedding })
     });
     let data = rows.collect::<Result<Vec<_>, _>>()?;
-    let usage = Usage { input: crate::ollama::tokens(answer.prompt_eval_count), ..Usage::default() };
+    let usage = Usage { input: count(answer.prompt_eval_count), ..Usage::default() };
     let counts = usage.input.map(|tokens| Counts { prompt_tokens: tokens, total_tokens: tokens });
     let list = List { object: "list", data, model: &context.model, usage: counts };
     Ok(whole(to_json(&list).into(), usage))
@@ -130,7 +133,7 @@ struct Counts {
 /// Embedding generates nothing: where the input's tokens are known, all tokens are.
 fn whole(body: Bytes, usage: Usage) -> Whole {
     let usage = Usage { output: usage.output.or(usage.input.map(|_| 0)), ..usage };
-    Whole { body, usage, finish: None, output_bytes: 0 }
+    Whole { body, usage, finish: None }
 }
 
 fn to_base64(numbers: &RawValue) -> Result<String, BadAnswer> {

@@ -8,6 +8,8 @@ use serde::de::{Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::MAX_INPUTS;
+use crate::outline::Text;
+use crate::prompt::Prompt;
 use crate::{Error, Problem};
 
 /// What stands in `input`.
@@ -16,6 +18,8 @@ pub(super) struct Input {
     pub(super) kind: Kind,
     /// Texts, each as a string or as its tokens.
     pub(super) count: u64,
+    /// Tokens that were sent as such.
+    tokens: u64,
     has_empty: bool,
 }
 
@@ -47,6 +51,19 @@ impl Input {
         }
         Ok(input)
     }
+
+    /// What the model reads; `value` is what this was read from.
+    pub(super) fn prompt(&self, value: &RawValue) -> Result<Prompt, Error> {
+        let mut prompt = Prompt { tokens: self.tokens, ..Prompt::default() };
+        match self.kind {
+            Kind::Text => serde_json::from_str(value.get()).map(|Text(text)| prompt.text.push(&text)),
+            Kind::Texts => serde_json::from_str::<Vec<Text<'_>>>(value.get())
+                .map(|texts| texts.iter().for_each(|Text(text)| prompt.text.push(text))),
+            Kind::Tokens | Kind::TokenLists => Ok(()),
+        }
+        .map_err(|_| not_an_input())?;
+        Ok(prompt)
+    }
 }
 
 pub(super) fn not_an_input() -> Error {
@@ -66,16 +83,25 @@ impl<'de> Deserialize<'de> for Input {
                 f.write_str("an input")
             }
             fn visit_str<E>(self, text: &str) -> Result<Input, E> {
-                Ok(Input { kind: Kind::Text, count: 1, has_empty: text.is_empty() })
+                Ok(Input { kind: Kind::Text, count: 1, tokens: 0, has_empty: text.is_empty() })
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Input, A::Error> {
-                let mut input = Input { kind: Kind::Texts, count: 0, has_empty: false };
+                let mut input = Input { kind: Kind::Texts, count: 0, tokens: 0, has_empty: false };
                 while let Some(item) = items.next_element::<Item>()? {
-                    let (kind, is_empty) = item.kind();
+                    let (kind, tokens, is_empty) = match item {
+                        Item::Text { is_empty } => (Kind::Texts, 0, is_empty),
+                        Item::Token => (Kind::Tokens, 1, false),
+                        Item::Tokens { count } => (Kind::TokenLists, count, count == 0),
+                    };
                     if input.count > 0 && kind != input.kind {
                         return Err(A::Error::custom("inputs of different kinds"));
                     }
-                    input = Input { kind, count: input.count + 1, has_empty: input.has_empty | is_empty };
+                    input = Input {
+                        kind,
+                        count: input.count + 1,
+                        tokens: input.tokens + tokens,
+                        has_empty: input.has_empty | is_empty,
+                    };
                 }
                 if input.kind == Kind::Tokens {
                     input.count = 1;
@@ -91,17 +117,7 @@ impl<'de> Deserialize<'de> for Input {
 enum Item {
     Text { is_empty: bool },
     Token,
-    Tokens { is_empty: bool },
-}
-
-impl Item {
-    fn kind(&self) -> (Kind, bool) {
-        match self {
-            Item::Text { is_empty } => (Kind::Texts, *is_empty),
-            Item::Token => (Kind::Tokens, false),
-            Item::Tokens { is_empty } => (Kind::TokenLists, *is_empty),
-        }
-    }
+    Tokens { count: u64 },
 }
 
 impl<'de> Deserialize<'de> for Item {
@@ -119,11 +135,11 @@ impl<'de> Deserialize<'de> for Item {
                 Ok(Item::Token)
             }
             fn visit_seq<A: SeqAccess<'de>>(self, mut tokens: A) -> Result<Item, A::Error> {
-                let mut is_empty = true;
+                let mut count = 0;
                 while tokens.next_element::<u64>()?.is_some() {
-                    is_empty = false;
+                    count += 1;
                 }
-                Ok(Item::Tokens { is_empty })
+                Ok(Item::Tokens { count })
             }
         }
         deserializer.deserialize_any(One)

@@ -51,6 +51,28 @@ fn every_form_of_input_is_counted() {
 }
 
 #[test]
+fn the_prompt_is_every_text_and_the_number_of_tokens() {
+    for (input, text, tokens) in
+        [(r#""a\n""#, "a\n", 0), (r#"["a","b"]"#, "ab", 0), ("[1, 2, 3]", "", 3), ("[[1],[2,3]]", "", 3)]
+    {
+        let prompt = prompt(with_input(input).as_bytes()).unwrap();
+        assert_eq!((prompt.text.text(), prompt.tokens), (text, tokens), "{input}");
+    }
+    assert!(prompt(with_input("[]").as_bytes()).is_err());
+}
+
+#[test]
+fn counts_that_are_no_numbers_are_unknown() {
+    let body = with_input(r#""a""#);
+    for bad in ["-1", "1e999", "99999999999999999999999999", "\"6\"", "null", "{}"] {
+        let openai = format!(r#"{{"data":[{{"embedding":[0.5]}}],"usage":{{"prompt_tokens":{bad}}}}}"#);
+        assert_eq!(translated(Dialect::OpenAi, &openai, &body).unwrap().usage.input, None, "{bad}");
+        let ollama = format!(r#"{{"embeddings":[[0.5]],"prompt_eval_count":{bad}}}"#);
+        assert_eq!(translated(Dialect::Ollama, &ollama, &body).unwrap().usage.input, None, "{bad}");
+    }
+}
+
+#[test]
 fn faults_are_named_by_their_field() {
     for (body, param, code) in [
         ("[]".to_owned(), None, "invalid_type"),
@@ -139,7 +161,7 @@ fn ollamas_vectors_become_openais_list() {
             r#""usage":{"prompt_tokens":6,"total_tokens":6}}"#,
         )
     );
-    assert_eq!((floats.usage.input, floats.usage.output, floats.output_bytes), (Some(6), Some(0), 0));
+    assert_eq!((floats.usage.input, floats.usage.output), (Some(6), Some(0)));
     let silent = translated(Dialect::Ollama, r#"{"embeddings":[[1]]}"#, &with_input(r#""a""#)).unwrap();
     assert!(silent.usage.is_unknown() && !silent.body.windows(5).any(|bytes| bytes == b"usage"));
 }

@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::event::{Answer, Event, Finish, ToolCallHead};
-use crate::usage::Usage;
+use crate::lenient::Lenient;
+use crate::usage::{Usage, count};
 use crate::{BadAnswer, Dialect};
 
 /// Reads the body of a whole answer.
@@ -36,11 +37,11 @@ pub(super) struct Object<'a> {
     pub(super) done: bool,
     #[serde(default)]
     done_reason: Option<String>,
-    // Counts are read as floats: a proxy that sends `12.0` must not lose an answer.
+    // Counts are read as floats, if they are: a proxy that sends `12.0` or `"12"` must not lose an answer.
     #[serde(default)]
-    prompt_eval_count: Option<f64>,
+    prompt_eval_count: Lenient<f64>,
     #[serde(default)]
-    eval_count: Option<f64>,
+    eval_count: Lenient<f64>,
     #[serde(default, borrow)]
     pub(super) error: Option<&'a RawValue>,
 }
@@ -84,7 +85,7 @@ impl<'a> Object<'a> {
         if let Some(message) = message {
             message.events(calls, out);
         }
-        let usage = Usage { input: tokens(prompt_eval_count), output: tokens(eval_count), ..Usage::default() };
+        let usage = Usage { input: count(prompt_eval_count), output: count(eval_count), ..Usage::default() };
         if !usage.is_unknown() {
             out.push(Event::Usage(usage));
         }
@@ -123,11 +124,6 @@ fn arguments(raw: Option<&RawValue>) -> String {
         return "{}".to_owned();
     };
     serde_json::from_str::<String>(raw).unwrap_or_else(|_| raw.to_owned())
-}
-
-/// A count that can be one: negative and absurd numbers are as good as none.
-pub(crate) fn tokens(count: Option<f64>) -> Option<u64> {
-    count.filter(|count| (0.0..1e12).contains(count)).map(|count| count.round() as u64)
 }
 
 /// Versions before `done_reason` existed knew no other end than a natural one.

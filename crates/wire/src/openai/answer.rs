@@ -7,6 +7,8 @@ use serde_json::value::RawValue;
 use super::stream::UsageBody;
 use crate::error_body;
 use crate::event::Finish;
+use crate::generated::{Carriers, Generated};
+use crate::lenient::Lenient;
 use crate::outline::Text;
 use crate::types::{BadAnswer, Whole};
 
@@ -14,7 +16,8 @@ use crate::types::{BadAnswer, Whole};
 struct AnswerBody<'a> {
     #[serde(borrow)]
     choices: Option<Vec<ChoiceBody<'a>>>,
-    usage: Option<UsageBody>,
+    #[serde(default)]
+    usage: Lenient<UsageBody>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
 }
@@ -29,19 +32,30 @@ struct ChoiceBody<'a> {
 
 /// Reads what accounting needs. The body stays as it is.
 pub(crate) fn observe(body: Bytes) -> Result<Whole, BadAnswer> {
-    let (usage, finish, output_bytes) = {
+    let (usage, finish) = {
         let answer: AnswerBody<'_> = serde_json::from_slice(&body).map_err(|_| BadAnswer::NotJson)?;
         if answer.error.is_some_and(|error| error.get() != "null") {
             return Err(BadAnswer::Error(error_in(&body)));
         }
         let choices = answer.choices.unwrap_or_default();
-        let messages = choices.iter().filter_map(|choice| choice.message).filter(|message| message.get() != "null");
-        let output_bytes: usize = messages.clone().map(|message| message.get().len()).sum();
-        let first = choices.first().filter(|_| messages.count() > 0).ok_or(BadAnswer::NoChoices)?;
+        let has_message = choices.iter().filter_map(|choice| choice.message).any(|message| message.get() != "null");
+        let first = choices.first().filter(|_| has_message).ok_or(BadAnswer::NoChoices)?;
         let finish = first.finish_reason.as_ref().map(|reason| Finish::parse(&reason.0));
-        (answer.usage.map(UsageBody::usage).unwrap_or_default(), finish, output_bytes)
+        (answer.usage.0.map(UsageBody::usage).unwrap_or_default(), finish)
     };
-    Ok(Whole { body, usage, finish, output_bytes: u64::try_from(output_bytes).unwrap_or(u64::MAX) })
+    Ok(Whole { body, usage, finish })
+}
+
+/// The text of all choices.
+pub(crate) fn generated_in(body: &[u8]) -> Generated {
+    let mut generated = Generated::default();
+    let answer = serde_json::from_slice::<AnswerBody<'_>>(body).ok();
+    for message in answer.and_then(|answer| answer.choices).into_iter().flatten().filter_map(|choice| choice.message) {
+        if let Ok(message) = serde_json::from_str::<Carriers<'_>>(message.get()) {
+            message.collect(&mut generated);
+        }
+    }
+    generated
 }
 
 /// The error in a body that came with a success status.
@@ -52,6 +66,7 @@ pub(crate) fn error_in(body: &[u8]) -> error_body::ErrorBody {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::usage::Usage;
 
     fn read(body: &'static str) -> Result<Whole, BadAnswer> {
         observe(Bytes::from_static(body.as_bytes()))
@@ -77,5 +92,28 @@ mod tests {
         let BadAnswer::Error(error) = read(r#"{"error":{"message":"no"}}"#).unwrap_err() else { panic!() };
         assert_eq!(error.message, "no");
         assert!(read(r#"{"error":null,"choices":[{"message":{}}]}"#).is_ok());
+    }
+
+    #[test]
+    fn counts_that_are_no_numbers_are_unknown() {
+        for bad in ["-1", "1e999", "99999999999999999999999999", "\"2\"", "null", "[]"] {
+            let usage = format!(
+                r#"{{"prompt_tokens":5,"completion_tokens":{bad},"prompt_tokens_details":{{"cached_tokens":{bad}}},"completion_tokens_details":{bad}}}"#
+            );
+            for (usage, input) in [(usage.as_str(), Some(5)), (bad, None)] {
+                let body = format!(r#"{{"choices":[{{"message":{{"content":"hi"}}}}],"usage":{usage}}}"#);
+                let whole = observe(Bytes::from(body)).unwrap();
+                assert_eq!(whole.usage, Usage { input, ..Usage::default() }, "{usage}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_text_of_all_choices_can_be_counted() {
+        let body = r#"{"choices":[{"message":{"role":"assistant","content":"a\n","reasoning":"r","annotations":[{"url":"x"}]}},{"message":{"content":null,"refusal":"no"}},{"message":null},{"message":{"tool_calls":[{"id":"c","type":"function","function":{"name":"f","arguments":"{}"}}]}}]}"#;
+
+        assert_eq!(read(body).unwrap().generated().text(), "ra\nnof{}");
+        assert!(generated_in(b"{\"object\":\"list\",\"data\":[]}").is_empty());
+        assert!(generated_in(b"<html>").is_empty());
     }
 }

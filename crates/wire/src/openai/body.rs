@@ -14,6 +14,7 @@ use super::request::{Facts, is_extension, limits};
 use crate::chat::{Chat, Format, Message, Part, Tool, ToolCall, ToolChoice};
 use crate::error::{Error, Problem};
 use crate::outline::{Members, Text};
+use crate::prompt::Prompt;
 
 /// Members with a place in the canonical form; every other one goes to [`Chat::rest`].
 const CANONICAL: [&str; 17] = [
@@ -59,6 +60,9 @@ pub(crate) struct Body<'a> {
     reasoning_effort: Option<Text<'a>>,
     #[serde(borrow)]
     tools: Option<Vec<ToolBody<'a>>>,
+    /// The older form of `tools`: sent on as it is, and part of the prompt.
+    #[serde(borrow)]
+    functions: Option<&'a RawValue>,
     #[serde(borrow)]
     tool_choice: Option<&'a RawValue>,
     #[serde(borrow)]
@@ -223,32 +227,62 @@ impl<'a> Body<'a> {
             logprobs: self.logprobs.unwrap_or(false),
             ..Facts::default()
         };
-        for message in &self.messages.0 {
-            for part in &message.content.0 {
-                match part {
-                    Part::Text(text) => facts.prompt_bytes += bytes(text),
-                    Part::Image { .. } => facts.images = facts.images.saturating_add(1),
-                    Part::Other { kind, .. } => {
-                        facts.audio |= kind == "input_audio";
-                        facts.files |= kind == "file";
-                    }
+        self.each_text(|text| facts.prompt_bytes = facts.prompt_bytes.saturating_add(bytes(text)));
+        for part in self.messages.0.iter().flat_map(|message| &message.content.0) {
+            match part {
+                Part::Text(_) => {}
+                Part::Image { .. } => facts.images = facts.images.saturating_add(1),
+                Part::Other { kind, .. } => {
+                    facts.audio |= kind == "input_audio";
+                    facts.files |= kind == "file";
                 }
             }
-            for call in message.tool_calls.iter().flatten().filter_map(|call| call.function.as_ref()) {
-                facts.prompt_bytes += call.arguments.as_ref().map_or(0, |arguments| bytes(&arguments.0));
+        }
+        facts.tools = self.tools.iter().flatten().any(|tool| tool.function.is_some());
+        facts.json_schema = self.response_format.as_ref().is_some_and(|format| format.json_schema.is_some());
+        facts
+    }
+
+    /// What the model reads, as far as it is text.
+    pub(crate) fn prompt(&self) -> Prompt {
+        let Facts { messages, images, .. } = self.facts();
+        let mut prompt = Prompt { messages, images, ..Prompt::default() };
+        self.each_text(|text| prompt.text.push(text));
+        prompt
+    }
+
+    /// Every text that becomes part of the prompt, in order. What is counted and what is collected is the same.
+    fn each_text(&self, mut visit: impl FnMut(&str)) {
+        for message in &self.messages.0 {
+            let MessageBody { role: _, content, tool_calls, function_call, tool_call_id: _, name, reasoning_content } =
+                message;
+            for text in [name, reasoning_content].into_iter().flatten() {
+                visit(&text.0);
+            }
+            for part in &content.0 {
+                match part {
+                    Part::Text(text) => visit(text),
+                    Part::Other { kind, raw } if kind == "refusal" => visit(raw.get()),
+                    Part::Image { .. } | Part::Other { .. } => {}
+                }
+            }
+            let calls = tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
+            for FunctionCallBody { name, arguments } in calls.chain(function_call) {
+                visit(&name.0);
+                visit(arguments.as_ref().map_or("", |arguments| &arguments.0));
             }
         }
-        for tool in self.tools.iter().flatten().filter_map(|tool| tool.function.as_ref()) {
-            facts.tools = true;
-            facts.prompt_bytes += bytes(&tool.name.0);
-            facts.prompt_bytes += tool.description.as_ref().map_or(0, |text| bytes(&text.0));
-            facts.prompt_bytes += tool.parameters.map_or(0, |schema| bytes(schema.get()));
+        for FunctionBody { name, description, parameters } in
+            self.tools.iter().flatten().filter_map(|tool| tool.function.as_ref())
+        {
+            visit(&name.0);
+            visit(description.as_ref().map_or("", |text| &text.0));
+            visit(parameters.map_or("", RawValue::get));
         }
-        if let Some(schema) = self.response_format.as_ref().and_then(|format| format.json_schema.as_ref()) {
-            facts.json_schema = true;
-            facts.prompt_bytes += schema.schema.map_or(0, |schema| bytes(schema.get()));
+        let format = self.response_format.as_ref().and_then(|format| format.json_schema.as_ref());
+        for schema in [self.functions, format.and_then(|body| body.schema)].into_iter().flatten() {
+            visit(schema.get());
         }
-        facts
     }
 
     /// The canonical form; `members` is the outline of the same body.

@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::AnswerContext;
+use crate::choices::Choices;
 use crate::event::{Answer, Event, ToolCallHead};
 use crate::usage::Usage;
 
@@ -13,13 +14,28 @@ use crate::usage::Usage;
 #[derive(Debug)]
 pub struct Encoder {
     context: AnswerContext,
-    begun: Vec<u32>,
+    choices: Choices,
 }
 
 impl Encoder {
     /// An encoder at the start of a stream.
     pub fn new(context: AnswerContext) -> Encoder {
-        Encoder { context, begun: Vec::new() }
+        Encoder { context, choices: Choices::default() }
+    }
+
+    /// Takes the id, time and model of a stream that another encoder began.
+    pub(crate) fn goes_on_from(&mut self, context: AnswerContext) {
+        self.context = context;
+    }
+
+    /// Notes what the stream says of its choices in chunks that were not encoded here.
+    pub(crate) fn observed(&mut self, choices: Choices) {
+        self.choices.merge(choices);
+    }
+
+    /// The choices that are not complete; where none has begun, that is the first.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = u32> + use<> {
+        self.choices.unfinished()
     }
 
     /// Appends the JSON payloads of the chunks that say `event` to `out`: none for token counts, two for the first
@@ -37,12 +53,12 @@ impl Encoder {
             Event::Finish { choice, reason } => (*choice, Delta::default(), Some(reason.as_str())),
             Event::Usage(_) => return,
         };
-        if !self.begun.contains(&index) {
-            self.begun.push(index);
+        if !self.choices.has_begun(index) {
             let delta = Delta { role: Some("assistant"), content: Some(""), ..Delta::default() };
             out.push(self.chunk([ChunkChoice { index, delta, logprobs: (), finish_reason: None }], None));
         }
         out.push(self.chunk([ChunkChoice { index, delta, logprobs: (), finish_reason }], None));
+        self.choices.saw(index, finish_reason.is_some());
     }
 
     /// The JSON payload of the last chunk of a stream whose caller asked for usage: no choices, all counts.

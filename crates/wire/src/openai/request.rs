@@ -6,6 +6,7 @@ use super::body;
 use crate::chat::Chat;
 use crate::error::{Error, Problem};
 use crate::outline::Members;
+use crate::prompt::Prompt;
 
 /// Bounds on what a request may hold.
 pub mod limits {
@@ -41,7 +42,7 @@ pub struct Request {
 /// What a request asks of a model, seen without keeping any of its text.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// Bytes of text in messages, tools and schema; no image data.
+    /// Bytes of text in messages, tools and schema; no images, audio or files.
     pub prompt_bytes: u64,
     /// Messages.
     pub messages: u32,
@@ -86,6 +87,14 @@ pub fn decode(body: &[u8]) -> Result<Chat<'_>, Error> {
     let text = text_of(body)?;
     let members = outline_of(text)?;
     Ok(body::parse(text)?.into_chat(members))
+}
+
+/// What the model reads, for an answer whose usage is missing or absurd. As long as [`Facts::prompt_bytes`] says.
+///
+/// # Errors
+/// As [`read`].
+pub fn prompt(body: &[u8]) -> Result<Prompt, Error> {
+    Ok(body::parse(text_of(body)?)?.prompt())
 }
 
 /// The body as text.
@@ -280,7 +289,7 @@ mod tests {
         let schemas = 2 * r#"{"type":"object"}"#.len();
         assert_eq!(
             facts.prompt_bytes as usize,
-            "ab".len() + "cde".len() + "{}".len() + "ok".len() + "f".len() + schemas
+            "ab".len() + "cde".len() + "f".len() + "{}".len() + "ok".len() + "f".len() + schemas
         );
         let rest: Vec<&str> = chat.rest.iter().map(|(name, _)| &**name).collect();
         assert_eq!(rest, ["future", "logit_bias"]);
@@ -290,6 +299,40 @@ mod tests {
         assert_eq!(name, "f");
         let Message::User(parts) = &chat.messages[1] else { panic!("not the user") };
         assert!(matches!(&parts[3], Part::Other { kind, .. } if kind == "hologram"));
+    }
+
+    #[test]
+    fn the_prompt_is_every_text_that_the_model_reads() {
+        let body = json!({
+            "model": "m",
+            "messages": [
+                {"role": "system", "content": "[s]", "name": "[n]"},
+                {"role": "user", "content": [
+                    {"type": "text", "text": "[u]"},
+                    {"type": "image_url", "image_url": {"url": "data:image/png;base64,AAAA"}},
+                    {"type": "input_audio", "input_audio": {"data": "AAAA"}},
+                    {"type": "file", "file": {"file_data": "AAAA"}},
+                ]},
+                {"role": "assistant", "content": null, "reasoning_content": "[r]",
+                    "tool_calls": [{"id": "c1", "function": {"name": "[f]", "arguments": "[a]"}}],
+                    "function_call": {"name": "[g]", "arguments": "[b]"}},
+                {"role": "assistant", "content": [{"type": "refusal", "refusal": "no"}]},
+                {"role": "tool", "tool_call_id": "c1", "content": "[t]"},
+            ],
+            "tools": [{"type": "function", "function": {"name": "[h]", "description": "[d]", "parameters": {"p": 1}}}],
+            "functions": [{"name": "o"}],
+            "response_format": {"type": "json_schema", "json_schema": {"name": "n", "schema": {"q": 1}}},
+        })
+        .to_string();
+
+        let prompt = prompt(body.as_bytes()).unwrap();
+
+        assert_eq!(
+            prompt.text.text(),
+            r#"[n][s][u][r][f][a][g][b]{"type":"refusal","refusal":"no"}[t][h][d]{"p":1}[{"name":"o"}]{"q":1}"#
+        );
+        assert_eq!((prompt.messages, prompt.images, prompt.tokens), (5, 1, 0));
+        assert_eq!(read(body.as_bytes()).unwrap().facts.prompt_bytes, prompt.text.bytes());
     }
 
     proptest! {

@@ -3,17 +3,21 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::AnswerContext;
+use crate::choices::Choices;
 use crate::event::Finish;
+use crate::generated::{Carriers, Generated};
+use crate::lenient::Lenient;
 use crate::outline::Text;
-use crate::usage::Usage;
+use crate::usage::{Usage, count};
 
-/// What a chunk says, as far as relaying needs it.
+/// What a chunk says, as far as relaying needs it. Its text goes to [`Generated`].
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
     /// Text, a tool call, reasoning or a refusal is in it.
     pub(crate) has_content: bool,
-    /// Bytes of all that.
-    pub(crate) output_bytes: u64,
+    /// The choices that it speaks of.
+    pub(crate) choices: Choices,
     /// A choice ends with it.
     pub(crate) finish: Option<Finish>,
     /// Token counts in it.
@@ -28,86 +32,68 @@ pub(crate) struct Seen {
 struct ChunkBody<'a> {
     #[serde(borrow)]
     choices: Option<Vec<ChoiceBody<'a>>>,
-    usage: Option<UsageBody>,
+    #[serde(default)]
+    usage: Lenient<UsageBody>,
     #[serde(borrow)]
     error: Option<&'a RawValue>,
-    x_groq: Option<Nested>,
+    #[serde(default)]
+    x_groq: Lenient<Nested>,
 }
 
 #[derive(Deserialize)]
 struct Nested {
-    usage: Option<UsageBody>,
+    #[serde(default)]
+    usage: Lenient<UsageBody>,
 }
 
 #[derive(Deserialize)]
 struct ChoiceBody<'a> {
     #[serde(borrow)]
-    delta: Option<Delta<'a>>,
+    index: Option<&'a RawValue>,
+    #[serde(borrow)]
+    delta: Option<Carriers<'a>>,
     #[serde(borrow)]
     finish_reason: Option<Text<'a>>,
 }
 
-/// The fields of a delta that carry content. Whatever their shape, what is not null and not empty counts.
-#[derive(Deserialize)]
-struct Delta<'a> {
-    #[serde(borrow)]
-    content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    tool_calls: Option<&'a RawValue>,
-    #[serde(borrow)]
-    function_call: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_content: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning: Option<&'a RawValue>,
-    #[serde(borrow)]
-    reasoning_details: Option<&'a RawValue>,
-    #[serde(borrow)]
-    refusal: Option<&'a RawValue>,
-    #[serde(borrow)]
-    audio: Option<&'a RawValue>,
-}
-
-/// Token counts in OpenAI's format. Counts may be written as floats.
-#[derive(Clone, Copy, Debug, Deserialize)]
+/// Token counts in OpenAI's format. Counts may be written as floats; what is no number is unknown.
+#[derive(Clone, Copy, Debug, Default, Deserialize)]
+#[serde(default)]
 pub(crate) struct UsageBody {
-    prompt_tokens: Option<f64>,
-    completion_tokens: Option<f64>,
-    prompt_tokens_details: Option<PromptDetails>,
-    completion_tokens_details: Option<CompletionDetails>,
+    prompt_tokens: Lenient<f64>,
+    completion_tokens: Lenient<f64>,
+    prompt_tokens_details: Lenient<PromptDetails>,
+    completion_tokens_details: Lenient<CompletionDetails>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct PromptDetails {
-    cached_tokens: Option<f64>,
+    #[serde(default)]
+    cached_tokens: Lenient<f64>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize)]
 struct CompletionDetails {
-    reasoning_tokens: Option<f64>,
+    #[serde(default)]
+    reasoning_tokens: Lenient<f64>,
 }
 
 impl UsageBody {
     pub(crate) fn usage(self) -> Usage {
         Usage {
             input: count(self.prompt_tokens),
-            cached_input: count(self.prompt_tokens_details.and_then(|details| details.cached_tokens)),
+            cached_input: self.prompt_tokens_details.0.and_then(|details| count(details.cached_tokens)),
             cache_write: None,
             output: count(self.completion_tokens),
-            reasoning: count(self.completion_tokens_details.and_then(|details| details.reasoning_tokens)),
+            reasoning: self.completion_tokens_details.0.and_then(|details| count(details.reasoning_tokens)),
         }
     }
 }
 
-/// A count that can be one: negative and absurd numbers are as good as none.
-#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the range is checked")]
-fn count(number: Option<f64>) -> Option<u64> {
-    number.filter(|number| (0.0..1e12).contains(number)).map(|number| number.round() as u64)
-}
-
-/// Reads one chunk; `None` when it is not JSON of the dialect.
-pub(crate) fn observe(data: &[u8], usage_in_x_groq: bool) -> Option<Seen> {
-    let chunk: ChunkBody<'_> = serde_json::from_slice(data).ok()?;
+/// Reads one chunk and appends its text to `generated`; `None` when it is not JSON of the dialect.
+pub(crate) fn observe(data: &[u8], usage_in_x_groq: bool, generated: &mut Generated) -> Option<Seen> {
+    // One check of all bytes, instead of one for each of the strings.
+    let chunk: ChunkBody<'_> = serde_json::from_str(std::str::from_utf8(data).ok()?).ok()?;
     let mut seen = Seen {
         is_usage_only: chunk.choices.as_ref().is_some_and(Vec::is_empty),
         is_error: chunk.error.is_some_and(|error| error.get() != "null"),
@@ -115,31 +101,34 @@ pub(crate) fn observe(data: &[u8], usage_in_x_groq: bool) -> Option<Seen> {
     };
     for choice in chunk.choices.into_iter().flatten() {
         if let Some(delta) = choice.delta {
-            let bytes: usize = delta.carriers().map(carried).iter().sum();
-            seen.has_content |= bytes > 0;
-            seen.output_bytes = seen.output_bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+            seen.has_content |= delta.collect(generated);
         }
-        if let Some(reason) = choice.finish_reason.filter(|reason| !reason.0.is_empty()) {
-            seen.finish = Some(Finish::parse(&reason.0));
-        }
+        let reason = choice.finish_reason.filter(|reason| !reason.0.is_empty());
+        let index = choice.index.and_then(|index| index.get().parse().ok());
+        seen.choices.saw(index.unwrap_or(0), reason.is_some());
+        seen.finish = reason.map(|reason| Finish::parse(&reason.0)).or(seen.finish);
     }
-    let nested = chunk.x_groq.filter(|_| usage_in_x_groq).and_then(|nested| nested.usage);
-    seen.usage = chunk.usage.or(nested).map(UsageBody::usage).filter(|usage| !usage.is_unknown());
+    let nested = chunk.x_groq.0.filter(|_| usage_in_x_groq).and_then(|nested| nested.usage.0);
+    seen.usage = chunk.usage.0.or(nested).map(UsageBody::usage).filter(|usage| !usage.is_unknown());
     Some(seen)
 }
 
-impl<'a> Delta<'a> {
-    fn carriers(&self) -> [Option<&'a RawValue>; 8] {
-        let Delta { content, tool_calls, function_call, reasoning_content, reasoning, reasoning_details, .. } = *self;
-        let Delta { refusal, audio, .. } = *self;
-        [content, tool_calls, function_call, reasoning_content, reasoning, reasoning_details, refusal, audio]
+/// What a chunk says of the answer that it belongs to; `None` where it has no id, as the chunk that some providers
+/// send before the answer.
+pub(crate) fn context_in(data: &[u8]) -> Option<AnswerContext> {
+    #[derive(Deserialize)]
+    struct Head<'a> {
+        #[serde(borrow)]
+        id: Text<'a>,
+        #[serde(default)]
+        created: Lenient<i64>,
+        #[serde(default)]
+        model: Lenient<String>,
     }
-}
-
-/// Bytes that a field carries: none for null and for what is empty.
-fn carried(field: Option<&RawValue>) -> usize {
-    match field.map_or("null", RawValue::get) {
-        "null" | "\"\"" | "[]" | "{}" => 0,
-        text => text.len().saturating_sub(2).max(1),
-    }
+    let head: Head<'_> = serde_json::from_slice(data).ok().filter(|head: &Head<'_>| !head.id.0.is_empty())?;
+    Some(AnswerContext {
+        id: head.id.0.into_owned(),
+        created: head.created.0.unwrap_or_default(),
+        model: head.model.0.unwrap_or_default(),
+    })
 }

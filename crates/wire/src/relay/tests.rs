@@ -148,3 +148,171 @@ fn after_done_nothing_counts() {
 
     assert!(relay(Dialect::OpenAi, &text, &[], false).0.ends_with("done"));
 }
+
+fn context() -> AnswerContext {
+    AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned() }
+}
+
+/// What was generated, read from the stream in slices that end at `cuts`; nothing is popped.
+fn generated(from: Dialect, text: &str, cuts: &[usize]) -> Generated {
+    let mut relay = Relay::new(from, context(), false, &[]);
+    let input = Bytes::copy_from_slice(text.as_bytes());
+    let mut from = 0;
+    for cut in cuts.iter().copied().chain([text.len()]) {
+        relay.push(input.slice(from..cut)).unwrap();
+        from = cut;
+    }
+    relay.generated().clone()
+}
+
+#[test]
+fn every_cut_generates_the_same_text() {
+    let call = r#"{"tool_calls":[{"index":0,"id":"c","type":"function","function":{"name":"f","arguments":"{\"a"}}]}"#;
+    let rest = r#"{"tool_calls":[{"index":0,"function":{"arguments":"\":1}"}}]}"#;
+    let thinking = chunk(r#"{"reasoning_content":"Hm.","reasoning":"Hm."}"#, "null");
+    let calls = chunk(call, "null") + &chunk(rest, "null") + &chunk("{}", "\"tool_calls\"");
+    let openai = format!("{thinking}{}{}{calls}data: [DONE]\n\n", stream(), chunk(r#"{"refusal":"no"}"#, "null"));
+    let ollama = concat!(
+        r#"{"message":{"role":"assistant","content":"","thinking":"Hm."},"done":false}"#,
+        "\n",
+        r#"{"message":{"role":"assistant","content":"Hé you"},"done":false}"#,
+        "\n",
+        r#"{"message":{"role":"assistant","content":"no","tool_calls":[{"function":{"name":"f","arguments":{"a":1}}}]},"done":false}"#,
+        "\n",
+        r#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"#,
+        "\n",
+    );
+    let expected = "Hm.Hé younof{\"a\":1}";
+    for (dialect, text) in [(Dialect::OpenAi, openai.as_str()), (Dialect::Ollama, ollama)] {
+        for cut in 0..text.len() {
+            assert_eq!(generated(dialect, text, &[cut]).text(), expected, "cut at {cut}");
+        }
+        let all: Vec<usize> = (0..text.len()).collect();
+        let generated = generated(dialect, text, &all);
+        assert_eq!((generated.text(), generated.bytes()), (expected, expected.len() as u64));
+    }
+}
+
+#[test]
+fn what_was_read_before_the_client_left_is_known_whether_it_was_sent_or_not() {
+    let text = chunk(r#"{"content":"one"}"#, "null") + &chunk(r#"{"content":" two"}"#, "null");
+    let cut = text.len() - 5;
+
+    let mut relay = Relay::new(Dialect::OpenAi, context(), false, &[]);
+    relay.push(Bytes::copy_from_slice(&text.as_bytes()[..cut])).unwrap();
+
+    assert_eq!(relay.generated().text(), "one");
+    assert!(relay.push("\n\ndata: {]\n\n".into()).is_err());
+    assert_eq!(relay.generated().text(), "one");
+}
+
+#[test]
+fn an_event_that_is_not_utf_8_is_bad_wherever_the_bytes_stand() {
+    let mut relay = Relay::new(Dialect::OpenAi, context(), false, &[]);
+
+    let bad = Bytes::from_static(b"data: {\"choices\":[],\"new\":\"\xff\"}\n\n");
+
+    assert_eq!(relay.push(bad), Err(StreamFault::BadFrame));
+}
+
+/// The stream after `text` was read and the cap was reached: every chunk that the client sees.
+fn stopped(from: Dialect, text: &str, include_usage: bool) -> Vec<serde_json::Value> {
+    let mut relay = Relay::new(from, context(), include_usage, &[]);
+    relay.push(Bytes::copy_from_slice(text.as_bytes())).unwrap();
+
+    relay.stop_at_length(Usage { input: Some(3), output: Some(2), ..Usage::default() });
+
+    assert!(relay.is_done());
+    let mut out = String::new();
+    drain(&mut relay, &mut out);
+    let chunks = out.strip_suffix("done").unwrap().split_terminator("\n\n");
+    let chunks: Vec<&str> = chunks.collect();
+    let (last, before) = chunks.split_last().unwrap();
+    let payloads = before.iter().map(|chunk| chunk.strip_prefix("data: ").unwrap());
+    let payloads = payloads.chain([last.strip_prefix("last: ").unwrap()]);
+    let parsed = payloads.map(|payload| serde_json::from_str(payload).unwrap()).collect();
+
+    let before = relay.usage();
+    relay.push(Bytes::copy_from_slice(text.as_bytes())).unwrap();
+    relay.end().unwrap();
+    relay.stop_at_length(Usage::default());
+    assert_eq!((relay.pop(), relay.usage()), (None, before), "nothing follows the end");
+    parsed
+}
+
+/// `(index, finish_reason)` of every choice of every chunk, or `usage` for the usage chunk.
+fn ends(chunks: &[serde_json::Value]) -> Vec<String> {
+    let end = |choice: &serde_json::Value| format!("{} {}", choice["index"], choice["finish_reason"]);
+    let said = |chunk: &serde_json::Value| match chunk["choices"].as_array().unwrap().as_slice() {
+        [] => format!("usage {}", chunk["usage"]),
+        choices => choices.iter().map(end).collect::<Vec<_>>().join(", "),
+    };
+    chunks.iter().map(said).collect()
+}
+
+const COUNTED: &str = r#"usage {"prompt_tokens":3,"completion_tokens":2,"total_tokens":5}"#;
+
+/// A chunk as OpenAI sends it.
+fn named(index: u32, delta: &str, finish: &str) -> String {
+    format!(
+        "data: {{\"id\":\"up-1\",\"object\":\"chat.completion.chunk\",\"created\":9,\"model\":\"theirs\",\"choices\":[{{\"index\":{index},\"delta\":{delta},\"finish_reason\":{finish}}}]}}\n\n"
+    )
+}
+
+#[test]
+fn a_stream_that_is_stopped_ends_as_at_max_tokens() {
+    let before = "data: {\"choices\":[],\"id\":\"\",\"prompt_filter_results\":[]}\n\n";
+    let openai = format!("{before}{}data: {{\"id\":\"up-1\",\"cho", named(0, r#"{"content":"Hi"}"#, "null"));
+    let ollama = "{\"message\":{\"role\":\"assistant\",\"content\":\"Hi\"},\"done\":false}\n{\"mess";
+    for (dialect, text, head) in
+        [(Dialect::OpenAi, openai.as_str(), ("up-1", 9, "theirs")), (Dialect::Ollama, ollama, ("chatcmpl-1", 7, "m"))]
+    {
+        for (include_usage, tail) in [(false, &["0 \"length\""][..]), (true, &["0 \"length\"", COUNTED][..])] {
+            let chunks = stopped(dialect, text, include_usage);
+            assert!(
+                ends(&chunks).ends_with(&tail.iter().map(|end| (*end).to_owned()).collect::<Vec<_>>()),
+                "{chunks:?}"
+            );
+            let end = chunks.iter().find(|chunk| chunk["choices"][0]["finish_reason"] == "length").unwrap();
+            assert_eq!(end["choices"][0]["delta"], serde_json::json!({}));
+            for chunk in chunks.iter().filter(|chunk| chunk["id"] != "") {
+                assert_eq!(chunk["object"], "chat.completion.chunk");
+                let said = (chunk["id"].as_str(), chunk["created"].as_i64(), chunk["model"].as_str());
+                assert_eq!(said, (Some(head.0), Some(head.1), Some(head.2)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_choice_that_is_not_complete_ends_with_length() {
+    let text = [
+        named(0, r#"{"content":"a"}"#, "null"),
+        named(1, r#"{"content":"b"}"#, "null"),
+        named(2, r#"{"content":"c"}"#, "null"),
+        named(1, "{}", "\"stop\""),
+    ]
+    .concat();
+
+    let chunks = stopped(Dialect::OpenAi, &text, true);
+
+    let expected = ["0 null", "1 null", "2 null", "1 \"stop\"", "0 \"length\"", "2 \"length\"", COUNTED];
+    assert_eq!(ends(&chunks), expected);
+}
+
+#[test]
+fn a_stream_that_had_ended_but_for_its_done_keeps_its_reason() {
+    let text = named(0, r#"{"content":"a"}"#, "\"stop\"");
+
+    assert_eq!(ends(&stopped(Dialect::OpenAi, &text, false)), ["0 \"stop\""]);
+    assert_eq!(ends(&stopped(Dialect::OpenAi, &format!("{text}{USAGE}"), true)), ["0 \"stop\"", COUNTED]);
+}
+
+#[test]
+fn a_stream_that_is_stopped_before_it_began_is_a_whole_one() {
+    for dialect in [Dialect::OpenAi, Dialect::Ollama] {
+        let chunks = stopped(dialect, "", false);
+        assert_eq!(ends(&chunks), ["0 null", "0 \"length\""]);
+        assert_eq!(chunks[0]["choices"][0]["delta"]["role"], "assistant");
+    }
+}
