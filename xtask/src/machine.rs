@@ -30,6 +30,7 @@ pub(crate) const POSTGRESQL: Tool =
 pub(crate) const PYTHON: Tool = Tool::new("Python 3", &["python3", "--version"], "python3");
 pub(crate) const PYTHON_VENV: Tool =
     Tool::new("Python's venv", &["python3", "-c", "import venv, ensurepip"], "python3-venv");
+pub(crate) const REDIS: Tool = Tool::new("Redis", &["redis-server", "--version"], "redis-server");
 pub(crate) const WRK: Tool = Tool::new("wrk", &["sh", "-c", "command -v wrk"], "wrk");
 
 /// Makes every tool available, or says which one is missing and how to get it.

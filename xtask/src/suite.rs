@@ -78,7 +78,7 @@ fn check_toolchain() -> Result<()> {
 
 /// The tests start private ones of their own.
 fn check_databases() -> Result<()> {
-    machine::require(&[machine::POSTGRESQL])
+    machine::require(&[machine::POSTGRESQL, machine::REDIS])
 }
 
 fn check_formatting() -> Result<()> {

@@ -52,11 +52,7 @@ impl Place {
 ///
 /// # Errors
 /// The gateway is full, or the caller has nothing left of a limit or a budget.
-pub async fn admit(
-    gateway: &Gateway,
-    live: &Live,
-    head: &Head,
-) -> Result<Place, Refusal> {
+pub async fn admit(gateway: &Gateway, live: &Live, head: &Head) -> Result<Place, Refusal> {
     let config = &live.config;
     let slot = gateway.concurrency.admit(config.limits.concurrent_requests).ok_or(Refusal::Overloaded)?;
     let caller = &head.caller;

@@ -24,7 +24,8 @@ pub struct Cap {
 impl Cap {
     /// Whether an answer of that many tokens from this offer costs as much as it may, or more.
     pub fn is_reached(&self, price: Option<&Price>, output_tokens: u64) -> bool {
-        let usage = Usage { input: Some(self.input_tokens), output: Some(output_tokens.saturating_add(1)), ..Usage::default() };
+        let usage =
+            Usage { input: Some(self.input_tokens), output: Some(output_tokens.saturating_add(1)), ..Usage::default() };
         price.is_some_and(|price| price.cost(&usage) > self.cost)
     }
 
@@ -41,12 +42,7 @@ impl Cap {
 ///
 /// # Errors
 /// No target is left.
-pub async fn keep(
-    config: &Config,
-    caller: &Caller,
-    call: &Arc<Call>,
-    plan: &mut Plan,
-) -> Result<Option<Cap>, Refusal> {
+pub async fn keep(config: &Config, caller: &Caller, call: &Arc<Call>, plan: &mut Plan) -> Result<Option<Cap>, Refusal> {
     let is_priced = |offer: &Offer| offer.facts.price.is_some();
     let has_dollar_budget = caller.ceiling.usd.is_some() || config.budget.global_usd.is_some();
     let must_be_priced = has_dollar_budget && config.budget.unknown_price == UnknownPrice::Refuse;

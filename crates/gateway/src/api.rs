@@ -131,7 +131,11 @@ fn insert_rate_headers(headers: &mut HeaderMap, status: &RateStatus) {
 
 /// A time as OpenAI's headers write it: `850ms`, `12.5s`.
 fn duration(time: Duration) -> String {
-    if time < Duration::from_secs(1) { format!("{}ms", time.as_millis()) } else { format!("{}s", time.as_millis() as f64 / 1e3) }
+    if time < Duration::from_secs(1) {
+        format!("{}ms", time.as_millis())
+    } else {
+        format!("{}s", time.as_millis() as f64 / 1e3)
+    }
 }
 
 fn insert_target_headers(headers: &mut HeaderMap, provider: &str, model: &str) {

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use axum::body::Body;
 use bytes::{Bytes, BytesMut};
+use catalog::Nanodollars;
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use catalog::Nanodollars;
 use routing::Strategy;
 use secrecy::SecretString;
 use serde_json::value::RawValue;

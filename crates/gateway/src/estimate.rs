@@ -47,9 +47,9 @@ pub fn most_usage(call: &Call, offer: &Offer, prompt: Prompt, assumed: u64) -> U
         Payload::Chat(request) => {
             let facts = &request.facts;
             let most = tokens::at_most(facts, call.body.len());
-            let each = request.max_tokens.unwrap_or_else(|| {
-                offer.facts.max_output_tokens.map_or(assumed, |most| most.min(assumed))
-            });
+            let each = request
+                .max_tokens
+                .unwrap_or_else(|| offer.facts.max_output_tokens.map_or(assumed, |most| most.min(assumed)));
             (most, each.saturating_mul(u64::from(request.n)))
         }
         Payload::Embeddings(_) => (call.body.len() as u64, 0),

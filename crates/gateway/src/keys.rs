@@ -88,8 +88,7 @@ impl Keys {
     pub fn install(&self, policy: Policy) {
         let Ok(mut meters) = self.meters.lock() else { return };
         let callers: Vec<Arc<Caller>> = policy.keys.into_iter().map(|key| self.caller(key, &mut meters)).collect();
-        let by_hash =
-            callers.iter().filter_map(|caller| Some((caller.key.as_ref()?.hash, caller.clone()))).collect();
+        let by_hash = callers.iter().filter_map(|caller| Some((caller.key.as_ref()?.hash, caller.clone()))).collect();
         self.ring.store(Arc::new(Ring { hasher: Some(policy.hasher), by_hash, callers, admin: Some(policy.admin) }));
     }
 

@@ -24,6 +24,7 @@ use crate::router::{Plan, Target};
 const MAX_ATTEMPTS: usize = 4;
 
 /// What a provider gave.
+#[expect(clippy::large_enum_variant, reason = "one a request, soon taken apart; a stream is boxed where it stays")]
 #[derive(Debug)]
 pub enum Content {
     /// A whole answer, in the client's format.

@@ -12,7 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
-use sqlx::{ConnectOptions, PgPool, SqlSafeStr, SqlitePool};
+use sqlx::{ConnectOptions, Connection as _, PgPool, SqlSafeStr, SqlitePool};
 
 use crate::Error;
 use crate::session::{self, Connection, PATIENCE, Row, Session, Statement};
@@ -59,21 +59,20 @@ impl Store {
     /// ours was here before.
     pub async fn migrate(&self) -> Result<(), Error> {
         let migrator = Migrator::with_migrations(MIGRATIONS.map(migration).into());
-        // SQLite needs the transaction, for sqlx locks only PostgreSQL, and there by itself.
-        let (mut session, is_in_transaction) = match self.pool {
-            Pool::Sqlite(_) => (self.begin().await?, true),
-            Pool::Postgres(_) => (self.session().await?, false),
-        };
+        let mut session = self.session().await?;
         match session.connection()? {
             Connection::Sqlite(connection) => {
-                session::within(MIGRATION_PATIENCE, migrator.run_direct(None, &mut **connection, false)).await?;
+                let work = async {
+                    // sqlx lets migrations of SQLite run at once; the transaction lets the second wait for the first.
+                    let mut transaction = connection.begin_with(BEGIN_SQLITE).await?;
+                    migrator.run_direct(None, &mut *transaction, false).await?;
+                    transaction.commit().await.map_err(MigrateError::from)
+                };
+                session::within(MIGRATION_PATIENCE, work).await?;
             }
             Connection::Postgres(connection) => {
                 session::within(MIGRATION_PATIENCE, migrator.run_direct(None, &mut **connection, false)).await?;
             }
-        }
-        if is_in_transaction {
-            return session.commit().await;
         }
         session.end();
         Ok(())
@@ -120,8 +119,7 @@ impl Store {
     /// Begins a transaction that will write; it is undone unless [`Session::commit`] ends it.
     pub(crate) async fn begin(&self) -> Result<Session, Error> {
         let begin = match self.pool {
-            // A transaction of SQLite's that reads first may be refused when it comes to write.
-            Pool::Sqlite(_) => "BEGIN IMMEDIATE",
+            Pool::Sqlite(_) => BEGIN_SQLITE,
             Pool::Postgres(_) => "BEGIN",
         };
         let mut session = self.session().await?;
@@ -196,6 +194,9 @@ impl From<MigrateError> for Error {
         Error::Corrupt { what }
     }
 }
+
+/// A transaction of SQLite's that does not lock the file at once may be refused when it comes to write.
+const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
 /// Number, name and text; a text never changes once it was released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];

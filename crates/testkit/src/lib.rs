@@ -14,12 +14,14 @@ mod embedding;
 mod ollama;
 mod openai;
 pub mod postgres;
+pub mod redis;
 mod reply;
 mod schema;
 mod script;
 pub mod upstream;
 
 pub use postgres::Postgres;
+pub use redis::Redis;
 pub use upstream::{Recorded, Upstream};
 
 #[cfg(test)]

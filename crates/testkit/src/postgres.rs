@@ -65,7 +65,7 @@ impl Postgres {
         signal("CONT", &family(self.server().id()));
     }
 
-    /// Kills every process of the server at once, as a machine does whose power fails.
+    /// Kills every process of the server at once, as the kernel does when memory runs out. What was committed is kept.
     pub fn kill(&self) {
         let mut server = self.server();
         let family = freeze(server.id());
@@ -246,12 +246,11 @@ fi
 rm -rf "$0"
 "#;
 
-/// Nothing that a test writes needs to survive the machine, and nothing may survive the test.
-const SETTINGS: [&str; 8] = [
+/// Nothing that a test writes needs to survive the machine, but what was committed survives [`Postgres::kill`].
+const SETTINGS: [&str; 7] = [
     "listen_addresses=127.0.0.1",
     "unix_socket_directories=",
     "fsync=off",
-    "synchronous_commit=off",
     "full_page_writes=off",
     "shared_buffers=32MB",
     "max_connections=200",

@@ -309,7 +309,9 @@ fn budget(shortage: &Shortage) -> ErrorAnswer<'_> {
         )
     };
     match short.kind {
-        ShortKind::Spent => used_up(format!("{whose} of {limit} a month is used up ({spent}); it begins anew at {next}.")),
+        ShortKind::Spent => {
+            used_up(format!("{whose} of {limit} a month is used up ({spent}); it begins anew at {next}."))
+        }
         ShortKind::TooLarge => used_up(format!(
             "{whose} of {limit} a month does not allow this request: {spent} is spent and it can cost {}. Lower \
              `max_tokens`, or wait until {next}.",

@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::{Extension, Json};
 use axum::extract::{Path, State};
+use axum::{Extension, Json};
 use catalog::{Capabilities, Kind, Price};
 use serde::Serialize;
 

@@ -134,7 +134,11 @@ async fn list(out: &mut impl Write, store: &Store) -> anyhow::Result<()> {
         writeln!(out, "no keys; make one with `llm-gateway keys create --name NAME`")?;
         return Ok(());
     }
-    writeln!(out, "{:<22} {:<20} {:<12} {:<10} {:>14} {:>12}  budget", "id", "name", "environment", "state", "spent", "tokens")?;
+    writeln!(
+        out,
+        "{:<22} {:<20} {:<12} {:<10} {:>14} {:>12}  budget",
+        "id", "name", "environment", "state", "spent", "tokens"
+    )?;
     for key in keys {
         let own = totals.iter().filter(|(_, total)| total.key_id == key.id).map(|(_, total)| total);
         let (mut spent, mut tokens) = (0_i64, 0_i64);

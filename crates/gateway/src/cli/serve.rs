@@ -110,7 +110,8 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
     let gateway = &running.gateway;
     let database = if gateway.store.is_postgres() { "PostgreSQL" } else { "SQLite" };
     let shared = if gateway.shared.is_some() { "Redis" } else { "memory" };
-    text += &format!("  storage     {database}, limits and budgets in {shared}, {}\n", config.storage.data_dir.display());
+    text +=
+        &format!("  storage     {database}, limits and budgets in {shared}, {}\n", config.storage.data_dir.display());
     let keys = match gateway.keys.are_required(config) {
         true => "required; make one with `llm-gateway keys create --name NAME`",
         false => "not required; once one is made they are",

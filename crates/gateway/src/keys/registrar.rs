@@ -139,10 +139,36 @@ pub async fn create(
 /// # Errors
 /// A field is not acceptable, there is no such key or it is revoked, or the database does not answer.
 pub async fn update(store: &Store, id: &str, change: Change, actor: &str) -> Result<Key, Refusal> {
-    let mut key = find(store, id).await?;
-    key.name = change.name.unwrap_or(key.name);
-    key.enabled = change.enabled.unwrap_or(key.enabled);
-    key.monthly_budget_usd = change.monthly_budget_usd.unwrap_or(key.monthly_budget_usd);
+    // Tried on a copy first, so that what is wrong with the change is told before anything is written.
+    apply(&mut find(store, id).await?, &change)?;
+    write(store, id, actor, move |key| {
+        let _ = apply(key, &change);
+    })
+    .await
+}
+
+/// Gives a key another secret; the one before opens nothing from then on.
+///
+/// # Errors
+/// There is no such key or it is revoked, or the database does not answer.
+pub async fn rotate(store: &Store, hasher: &Hasher, id: &str, actor: &str) -> Result<SecretString, Refusal> {
+    let key = find(store, id).await?;
+    let secret = secret::generate(&key.environment).map_err(|_| Refusal::Internal)?;
+    let (hash, hint) = (hasher.hash(secret.expose_secret()), secret::hint(secret.expose_secret()));
+    write(store, id, actor, move |key| (key.hash, key.hint) = (hash, hint)).await?;
+    Ok(secret)
+}
+
+/// Revokes a key for good. What it used stays in the accounts.
+///
+/// # Errors
+/// There is no such key or it is revoked, or the database does not answer.
+pub async fn revoke(store: &Store, id: &str, actor: &str) -> Result<Key, Refusal> {
+    find(store, id).await?;
+    write(store, id, actor, |key| key.revoked_at_ms = Some(clock::unix_millis())).await
+}
+
+fn apply(key: &mut Key, change: &Change) -> Result<(), Refusal> {
     let limits = [
         ("monthly_budget_tokens", change.monthly_budget_tokens, &mut key.monthly_budget_tokens),
         ("rpm", change.rpm, &mut key.rpm),
@@ -154,36 +180,21 @@ pub async fn update(store: &Store, id: &str, change: Change, actor: &str) -> Res
             *held = limit(name, given)?;
         }
     }
-    key.allowed_models = change.allowed_models.unwrap_or(key.allowed_models);
-    key.tags = change.tags.unwrap_or(key.tags);
+    key.enabled = change.enabled.unwrap_or(key.enabled);
+    key.monthly_budget_usd = change.monthly_budget_usd.unwrap_or(key.monthly_budget_usd);
     if let Some(expires_at) = change.expires_at {
         key.expires_at_ms = expires_at.map(Timestamp::as_millisecond);
     }
-    check(&key)?;
-    write(store, key, actor).await
-}
-
-/// Gives a key another secret; the one before opens nothing from then on.
-///
-/// # Errors
-/// There is no such key or it is revoked, or the database does not answer.
-pub async fn rotate(store: &Store, hasher: &Hasher, id: &str, actor: &str) -> Result<SecretString, Refusal> {
-    let mut key = find(store, id).await?;
-    let secret = secret::generate(&key.environment).map_err(|_| Refusal::Internal)?;
-    key.hash = hasher.hash(secret.expose_secret());
-    key.hint = secret::hint(secret.expose_secret());
-    write(store, key, actor).await?;
-    Ok(secret)
-}
-
-/// Revokes a key for good. What it used stays in the accounts.
-///
-/// # Errors
-/// There is no such key or it is revoked, or the database does not answer.
-pub async fn revoke(store: &Store, id: &str, actor: &str) -> Result<Key, Refusal> {
-    let mut key = find(store, id).await?;
-    key.revoked_at_ms = Some(clock::unix_millis());
-    write(store, key, actor).await
+    if let Some(name) = &change.name {
+        key.name.clone_from(name);
+    }
+    if let Some(models) = &change.allowed_models {
+        key.allowed_models.clone_from(models);
+    }
+    if let Some(tags) = &change.tags {
+        key.tags.clone_from(tags);
+    }
+    check(key)
 }
 
 /// The id of a key that is named by its id or by its secret.
@@ -207,11 +218,18 @@ async fn find(store: &Store, id: &str) -> Result<Key, Refusal> {
     }
 }
 
-async fn write(store: &Store, mut key: Key, actor: &str) -> Result<Key, Refusal> {
-    // Two changes within a millisecond still get different times.
-    key.updated_at_ms = clock::unix_millis().max(key.updated_at_ms.saturating_add(1));
-    store.update_key(&key, actor).await.map_err(kept)?;
-    Ok(key)
+async fn write(
+    store: &Store,
+    id: &str,
+    actor: &str,
+    edit: impl FnOnce(&mut Key) + Send,
+) -> Result<Key, Refusal> {
+    let edited = store.change_key(id, actor, |key| {
+        edit(key);
+        // Two changes within a millisecond still get different times.
+        key.updated_at_ms = clock::unix_millis().max(key.updated_at_ms.saturating_add(1));
+    });
+    edited.await.map_err(kept)
 }
 
 fn check(key: &Key) -> Result<(), Refusal> {

@@ -102,7 +102,9 @@ async fn ship(ledger: &Arc<Ledger>, store: &Store, place: &mut Option<Position>)
         store.record(&ledger.instance, next, &entries).await?;
         if next.segment > at.segment {
             let journal = ledger.journal.clone();
-            if let Ok(Err(problem)) = tokio::task::spawn_blocking(move || journal.forget(next)).await {
+            // One segment stays: a power failure can take back what a database committed last, its place included.
+            let done = Position { segment: next.segment.saturating_sub(1), offset: 0 };
+            if let Ok(Err(problem)) = tokio::task::spawn_blocking(move || journal.forget(done)).await {
                 warn!(error = %Chain(&problem), "old segments of the journal stay");
             }
         }

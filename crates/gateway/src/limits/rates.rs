@@ -199,12 +199,7 @@ impl Rates {
     ///
     /// # Errors
     /// A limit is used up.
-    pub async fn admit(
-        &self,
-        meter: &Arc<Meter>,
-        limits: RateLimits,
-        request: &str,
-    ) -> Result<Admitted, RateRefusal> {
+    pub async fn admit(&self, meter: &Arc<Meter>, limits: RateLimits, request: &str) -> Result<Admitted, RateRefusal> {
         if limits.are_none() {
             return Ok(Admitted { limits, status: RateStatus::default(), taken: 0, place: Place::None });
         }

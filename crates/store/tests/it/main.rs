@@ -1,0 +1,10 @@
+//! The store on SQLite and on a real PostgreSQL, each test on both where it holds for both.
+
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
+mod accounts;
+mod database;
+mod fixture;
+mod keys;
+mod outage;
+mod settings;
