@@ -144,6 +144,7 @@ impl Gateway {
     async fn begin(self: &Arc<Self>, alerts: mpsc::Receiver<BudgetAlert>) {
         let (tasks, ended) = (&self.tasks, self.tasks.closing().clone());
         if let Some(shared) = &self.shared {
+            shared.look().await;
             tasks.spawn_companion("redis", shared.clone().watch(ended.clone()));
             self.ledger.budgets.start().await;
         }

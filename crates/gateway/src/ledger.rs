@@ -168,17 +168,18 @@ impl Ledger {
         };
         let reservation = reservation.map_err(|shortage| Refusal::Budget(Box::new(shortage)))?;
         let id = self.write(caller, call, plan, amount, at_ms, period)?;
-        if config.storage.ledger_fsync == config::Fsync::Always {
-            self.journal.synced().await.map_err(|problem| unwritable(&problem))?;
-        }
-        Ok(Held {
+        let held = Held {
             ledger: self.clone(),
             id,
             request_id: call.request_id.clone(),
             key_id: caller.id.clone(),
             period,
             reservation: Some(reservation),
-        })
+        };
+        if config.storage.ledger_fsync == config::Fsync::Always {
+            self.journal.synced().await.map_err(|problem| unwritable(&problem))?;
+        }
+        Ok(held)
     }
 
     fn write(
@@ -256,7 +257,10 @@ impl Held {
                 }
             };
             let offer = &attempt.target.offer;
-            let cost = estimate::cost(offer, &usage);
+            let cost = match attempt.used {
+                Used::Nothing => Some(Nanodollars(0)),
+                Used::Reported(_) | Used::Estimated(_) | Used::Counted { .. } => estimate::cost(offer, &usage),
+            };
             actual.usd = actual.usd.checked_add(cost.unwrap_or_default()).unwrap_or(Nanodollars(i64::MAX));
             actual.tokens = actual.tokens.saturating_add(estimate::tokens_of(&usage));
             offer.metrics.usage(&usage, cost);

@@ -70,12 +70,12 @@ async fn load(config: &Config, store: &Store) -> Result<Found, store::Error> {
     let hash_secret = hash_secret(config, store).await?;
     let hasher = Hasher::new(&hash_secret);
     let (admin, new_admin_key) = match &config.admin_key {
-        Some(key) => (hasher.hash(key.expose_secret()), None),
-        None => kept_admin_key(store, &hasher).await?,
+        Some(_) => (None, None),
+        None => kept_admin_key(store, &hasher).await.map(|(admin, made)| (Some(admin), made))?,
     };
     let keys = store.keys().await?;
     if store.is_postgres()
-        && let Err(error) = write_copy(config, &hash_secret, &admin, &keys).await
+        && let Err(error) = write_copy(config, &hash_secret, admin.as_ref(), &keys).await
     {
         warn!(error = %Chain(&error), "the copy of the keys in the data directory is out of date");
     }
@@ -160,12 +160,14 @@ fn copy_location(config: &Config) -> Location {
 async fn write_copy(
     config: &Config,
     hash_secret: &str,
-    admin: &[u8; 32],
+    admin: Option<&[u8; 32]>,
     keys: &[store::Key],
 ) -> Result<(), store::Error> {
     let copy = Store::open(&copy_location(config)).await?;
     copy.set_setting(HASH_SECRET, hash_secret).await?;
-    copy.set_setting(ADMIN_HASH, &hex(admin)).await?;
+    if let Some(admin) = admin {
+        copy.set_setting(ADMIN_HASH, &hex(admin)).await?;
+    }
     let held = copy.keys().await?;
     for key in keys.iter().filter(|key| !held.contains(key)) {
         match held.iter().any(|held| held.id == key.id) {

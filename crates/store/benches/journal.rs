@@ -1,5 +1,7 @@
 //! What the journal costs a request, on one thread and on two, and what 100,000 records cost a start.
 
+#![expect(clippy::expect_used, reason = "a bench without its files has no figure")]
+
 use std::path::Path;
 use std::thread;
 

@@ -13,6 +13,7 @@
 //! | `chunks=20` | the answer comes in so many content chunks |
 //! | `cut=3` | the connection breaks after so many content chunks; a plain answer breaks in its middle |
 //! | `no_done`, `no_finish`, `no_usage` | leaves out the terminal event, the finish reason, the token counts |
+//! | `absurd_usage` | token counts that cannot be true |
 //! | `bad_json=2`, `error_event=2` | broken JSON or an error event in place of this content chunk, counted from 0 |
 //! | `html`, `error_in_200`, `empty_choices`, `gzip` | a wrong answer under status 200; `gzip` only claims to be |
 //! | `huge_event` | the first content chunk is 2 MiB long |
@@ -43,6 +44,7 @@ pub struct Directive {
     pub(crate) no_done: bool,
     pub(crate) no_finish: bool,
     pub(crate) no_usage: bool,
+    pub(crate) absurd_usage: bool,
     pub(crate) html: bool,
     pub(crate) empty_choices: bool,
     pub(crate) error_in_200: bool,
@@ -120,6 +122,7 @@ impl Directive {
             "no_done" => &mut self.no_done,
             "no_finish" => &mut self.no_finish,
             "no_usage" => &mut self.no_usage,
+            "absurd_usage" => &mut self.absurd_usage,
             "html" => &mut self.html,
             "empty_choices" => &mut self.empty_choices,
             "error_in_200" => &mut self.error_in_200,

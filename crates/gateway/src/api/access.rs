@@ -75,9 +75,10 @@ fn admit_admin(gateway: &Gateway, request: &Request) -> Result<(), Refusal> {
     if let Some(retry_after) = peer.and_then(|peer| gateway.wrong_keys.wait(peer)) {
         return Err(Refusal::TooManyWrongKeys { retry_after });
     }
-    let admitted = gateway.keys.admit_admin(request.headers());
+    let live = gateway.registry.snapshot();
+    let admitted = gateway.keys.admit_admin(&live.config, request.headers());
     if let (Err(Refusal::InvalidAdminKey), Some(peer)) = (&admitted, peer) {
-        gateway.registry.snapshot().metrics.wrong_keys.inc();
+        live.metrics.wrong_keys.inc();
         gateway.wrong_keys.note(peer);
     }
     admitted

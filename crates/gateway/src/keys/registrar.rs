@@ -218,12 +218,7 @@ async fn find(store: &Store, id: &str) -> Result<Key, Refusal> {
     }
 }
 
-async fn write(
-    store: &Store,
-    id: &str,
-    actor: &str,
-    edit: impl FnOnce(&mut Key) + Send,
-) -> Result<Key, Refusal> {
+async fn write(store: &Store, id: &str, actor: &str, edit: impl FnOnce(&mut Key) + Send) -> Result<Key, Refusal> {
     let edited = store.change_key(id, actor, |key| {
         edit(key);
         // Two changes within a millisecond still get different times.

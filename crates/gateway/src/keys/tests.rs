@@ -42,7 +42,7 @@ fn with_key(change: impl FnOnce(&mut store::Key)) -> Setting {
     let secret = secret::generate("development").unwrap().expose_secret().to_owned();
     let mut key = key("key_one", hasher.hash(&secret));
     change(&mut key);
-    let admin = hasher.hash("the admin key");
+    let admin = Some(hasher.hash("the admin key"));
     keys.install(Policy { hasher, keys: vec![key], admin });
     Setting { keys, secret }
 }
@@ -93,7 +93,7 @@ fn a_key_that_opens_nothing_is_refused_with_one_text_whatever_the_reason() {
 #[test]
 fn keys_are_required_once_one_was_made_and_where_others_reach_the_address() {
     let none = empty();
-    none.install(Policy { hasher: Hasher::new("x"), keys: Vec::new(), admin: [0; 32] });
+    none.install(Policy { hasher: Hasher::new("x"), keys: Vec::new(), admin: None });
     let Setting { keys: revoked, .. } = with_key(|key| key.revoked_at_ms = Some(1));
     for (keys, variables, is_required) in [
         (&none, &[][..], false),
@@ -126,16 +126,19 @@ fn before_the_keys_are_known_nobody_is_let_in_who_may_need_one() {
         let identified = keys.identify(&config(variables), &HeaderMap::new());
         assert_eq!(identified.is_ok(), is_let_in, "{variables:?}");
     }
-    assert!(matches!(keys.admit_admin(&bearer_of("the admin key")), Err(Refusal::KeysUnavailable)));
+    assert!(matches!(keys.admit_admin(&config(&[]), &bearer_of("the admin key")), Err(Refusal::KeysUnavailable)));
 }
 
 #[test]
 fn the_admin_key_opens_and_a_gateway_key_does_not() {
     let Setting { keys, secret } = with_key(|_| {});
 
-    assert!(keys.admit_admin(&bearer_of("the admin key")).is_ok());
-    assert!(matches!(keys.admit_admin(&bearer_of(&secret)), Err(Refusal::InvalidAdminKey)));
-    assert!(matches!(keys.admit_admin(&HeaderMap::new()), Err(Refusal::MissingAdminKey)));
+    assert!(keys.admit_admin(&config(&[]), &bearer_of("the admin key")).is_ok());
+    assert!(matches!(keys.admit_admin(&config(&[]), &bearer_of(&secret)), Err(Refusal::InvalidAdminKey)));
+    assert!(matches!(keys.admit_admin(&config(&[]), &HeaderMap::new()), Err(Refusal::MissingAdminKey)));
+    let chosen = config(&[("ADMIN_API_KEY", "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b")]);
+    assert!(empty().admit_admin(&chosen, &bearer_of("9f86d081884c7d659a2feaa0c55ad015a3bf4f1b")).is_ok());
+    assert!(matches!(keys.admit_admin(&chosen, &bearer_of("the admin key")), Err(Refusal::InvalidAdminKey)));
 }
 
 #[test]
@@ -144,7 +147,7 @@ fn what_a_key_has_used_outlives_a_change_of_the_key() {
     let before = keys.of_secret(&secret).unwrap();
     let changed = store::Key { rpm: Some(2), ..before.key.clone().unwrap() };
 
-    keys.install(Policy { hasher: Hasher::new("hashing secret"), keys: vec![changed], admin: [0; 32] });
+    keys.install(Policy { hasher: Hasher::new("hashing secret"), keys: vec![changed], admin: None });
 
     let after = keys.of_secret(&secret).unwrap();
     assert_eq!(after.rates.rpm, Some(2));

@@ -43,11 +43,11 @@ pub async fn watch(gateway: Arc<Gateway>, mut alerts: mpsc::Receiver<BudgetAlert
             () = stop.cancelled() => None,
         };
         let Some(alert) = alert else { return };
-        tell(&gateway, &alert).await;
+        tell(&gateway, &alert);
     }
 }
 
-async fn tell(gateway: &Gateway, alert: &BudgetAlert) {
+fn tell(gateway: &Arc<Gateway>, alert: &BudgetAlert) {
     let live = gateway.registry.snapshot();
     let callers = gateway.keys.callers();
     let key = callers.iter().find(|caller| *caller.id == alert.account).and_then(|caller| caller.key.as_ref());
@@ -64,7 +64,7 @@ async fn tell(gateway: &Gateway, alert: &BudgetAlert) {
     let text = format!("{percent} % of the budget of {limit} is used: {spent} in {}", alert.period);
     warn!(budget = alert.account, name, unit = alert.unit.as_str(), percent, spent, limit, "budget alert");
     live.metrics.budget_alert(&alert.account, alert.unit.as_str(), percent);
-    let Some(url) = &live.config.budget.webhook_url else { return };
+    let Some(url) = live.config.budget.webhook_url.clone() else { return };
     let message = Message {
         event: "budget_alert",
         budget: &alert.account,
@@ -77,11 +77,15 @@ async fn tell(gateway: &Gateway, alert: &BudgetAlert) {
         message: &text,
     };
     let body = serde_json::to_vec(&message).unwrap_or_default();
-    for attempt in 1..=TRIES {
-        match webhook::post(&gateway.client, url.expose_secret(), body.clone()).await {
-            Ok(()) => return,
-            Err(problem) => warn!(attempt, problem, "the webhook for budget alerts did not take it"),
+    let client = gateway.client.clone();
+    // As many as thresholds are passed: six a budget and month.
+    gateway.tasks.spawn_companion("webhook", async move {
+        for attempt in 1..=TRIES {
+            match webhook::post(&client, url.expose_secret(), body.clone()).await {
+                Ok(()) => return,
+                Err(problem) => warn!(attempt, problem, "the webhook for budget alerts did not take it"),
+            }
+            tokio::time::sleep(PAUSE * attempt).await;
         }
-        tokio::time::sleep(PAUSE * attempt).await;
-    }
+    });
 }

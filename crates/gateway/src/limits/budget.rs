@@ -427,7 +427,6 @@ impl fmt::Display for Short {
 }
 
 #[cfg(test)]
-#[expect(clippy::arithmetic_side_effects, reason = "made-up numbers within small bounds")]
 mod tests {
     use super::*;
 
@@ -574,5 +573,18 @@ mod tests {
         assert_eq!(month.lease(), amount(45, 0));
         month.give_back();
         assert_eq!(month.lease(), Amount::default());
+    }
+
+    #[test]
+    fn a_lease_includes_what_was_spent_while_the_answer_was_under_way() {
+        let mut month = Month::new(NOVEMBER);
+        month.take_lease(Amount::default(), amount(50, 0));
+        month.reserve_leased(ceiling(100), amount(20, 0)).unwrap();
+        let told = month.own_spent();
+
+        month.settle(amount(20, 0), amount(20, 0), ceiling(100));
+        month.take_lease(told, amount(60, 0));
+
+        assert_eq!(month.lease(), amount(40, 0));
     }
 }

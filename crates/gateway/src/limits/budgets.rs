@@ -213,7 +213,7 @@ impl Budgets {
         key.or_else(|| self.global.at(period).used_up(global).map(Shortage::Global))
     }
 
-    /// Makes this replica known to the others. Waits at most [`Terms::newcomer`], and only where Redis is new or empty;
+    /// Makes this replica known to the others. Waits at most `Terms::newcomer` (a second), and only where Redis is new or empty;
     /// not at all where it does not answer.
     pub async fn start(&self) {
         if let Some(leases) = &self.leases {
@@ -339,8 +339,6 @@ pub(super) struct State {
     pub(super) cell: Cell,
     /// The limits that the last request came with.
     pub(super) ceiling: Ceiling,
-    /// Questions to Redis without an answer: who waited for one of them need not ask again.
-    pub(super) unanswered: u64,
     leases: [Lease; 2],
 }
 

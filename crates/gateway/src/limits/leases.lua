@@ -63,7 +63,7 @@ local function account(key)
     write[#write + 1] = string.format('%.0f', value)
   end
 
-  local is_stale = false
+  local is_stale = turn <= have('turn:' .. replica)
   for _ = 1, number() do
     local other, usd, tokens = text(), number(), number()
     if usd > have('spent_usd:' .. other) then set('spent_usd:' .. other, usd) end

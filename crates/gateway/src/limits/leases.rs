@@ -3,7 +3,7 @@
 //! Redis adds up what every replica spent and what it leases out, in one script (`leases.lua`), so that all of it stays
 //! within the limit. Everything that a replica says is absolute and numbered: said twice or late it does no harm, and
 //! after Redis lost its data it is said again before anybody gets more. A replica that is cut off uses its lease for
-//! [`Terms::usable`]; the others take the money over after [`Terms::dropped`], when nothing of it can be in flight any
+//! `Terms::usable`; the others take the money over after `Terms::dropped`, when nothing of it can be in flight any
 //! more. Only what a replica spent while it was cut off for longer than that is missing in the sum until it is back.
 //!
 //! Redis must be one primary (no cluster), and must not evict: `maxmemory-policy noeviction`.
@@ -98,16 +98,13 @@ impl Leases {
         period: Period,
     ) -> Result<Period, Refused> {
         for _ in 0..ASKS {
-            let unanswered = match self.reserve_leased(account, ceiling, amount, period)? {
-                Leased::Held(period) => return Ok(period),
-                Leased::TooSmall { unanswered } => unanswered,
-            };
+            if let Leased::Held(period) = self.reserve_leased(account, ceiling, amount, period)? {
+                return Ok(period);
+            }
             let _asking = account.asking.lock().await;
-            // The answer to somebody before may have been enough, or there was none: then waiting on is no use.
-            match self.reserve_leased(account, ceiling, amount, period)? {
-                Leased::Held(period) => return Ok(period),
-                Leased::TooSmall { unanswered: now } if now != unanswered => return Err(Refused::Unavailable),
-                Leased::TooSmall { .. } => {}
+            // The answer to somebody before may have been enough.
+            if let Leased::Held(period) = self.reserve_leased(account, ceiling, amount, period)? {
+                return Ok(period);
             }
             let report = self.question(account, ceiling, amount, period).ok_or(Refused::Unavailable)?;
             let (_, verdicts) = self.say(&[(account, report)]).await.map_err(|_: Unavailable| Refused::Unavailable)?;
@@ -139,8 +136,7 @@ impl Leases {
         let state = &mut *state;
         state.ceiling = ceiling;
         let period = state.cell.enter(period).period;
-        let is_usable =
-            state.lease(period).heard.is_some_and(|heard| clock::now().duration_since(heard) < self.terms.usable);
+        let is_usable = self.is_usable(state.lease(period));
         let month = state.cell.enter(period);
         let held = match is_usable {
             true => month.reserve_leased(ceiling, amount),
@@ -148,9 +144,14 @@ impl Leases {
         };
         match held {
             Ok(()) => Ok(Leased::Held(period)),
-            Err(Uncovered::Lease) => Ok(Leased::TooSmall { unanswered: state.unanswered }),
+            Err(Uncovered::Lease) => Ok(Leased::TooSmall),
             Err(Uncovered::Short(short)) => Err(Refused::Short(short)),
         }
+    }
+
+    /// Redis was heard of lately enough for the others to respect the lease.
+    fn is_usable(&self, lease: &Lease) -> bool {
+        lease.heard.is_some_and(|heard| clock::now().duration_since(heard) < self.terms.usable)
     }
 
     /// The report that asks for a lease which covers `amount` as well.
@@ -241,6 +242,10 @@ impl Leases {
     fn report(&self, state: &mut State, period: Period) -> Option<Report> {
         let epoch = self.epoch.load(Ordering::Relaxed);
         let (month, lease) = state.book(period)?;
+        if !self.is_usable(lease) {
+            // The others may have it by now.
+            month.give_back();
+        }
         lease.reported = None;
         let others = if lease.told_epoch == Some(epoch) { Vec::new() } else { lease.others.clone() };
         let (spent, leased, passed) = (month.own_spent(), month.lease(), month.passed());
@@ -254,7 +259,7 @@ impl Leases {
         let answer = answer.ok().filter(|answer| answer.len() >= HEAD);
         let Some((&[epoch, wait], answers)) = answer.as_deref().and_then(|answer| answer.split_first_chunk()) else {
             for (account, report) in reports {
-                unanswered(account, report);
+                tell_alone(account, report);
             }
             return Err(Unavailable);
         };
@@ -406,8 +411,8 @@ enum Verdict {
 enum Leased {
     /// It did, and the month of the hold.
     Held(Period),
-    /// It did not, and how many questions had no answer by then.
-    TooSmall { unanswered: u64 },
+    /// It did not.
+    TooSmall,
 }
 
 /// Which reports a pass makes.
@@ -419,10 +424,9 @@ enum Pass {
     Last,
 }
 
-/// Waiting on is no use, nor is keeping an alert until another replica can be asked whether it told it.
-fn unanswered(account: &Account, report: &Report) {
+/// Tells of thresholds without knowing whether another replica did: better twice than never.
+fn tell_alone(account: &Account, report: &Report) {
     let mut state = account.state();
-    state.unanswered = state.unanswered.saturating_add(1);
     let ceiling = state.ceiling;
     if let Some((month, _)) = state.book(report.period) {
         account.tell(month, report.passed, ceiling);

@@ -17,6 +17,9 @@ use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use testkit::Upstream;
 
+/// The admin key of every gateway here.
+pub(crate) const ADMIN_KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b";
+
 /// A gateway with an imitation OpenAI and an imitation Ollama behind it.
 pub(crate) struct Gateway {
     pub(crate) running: Running,
@@ -84,6 +87,7 @@ impl Gateway {
             ("OPENAI_API_KEY", "sk-test-sentinel-provider-key"),
             ("OPENAI_BASE_URL", &openai_url),
             ("OLLAMA_URL", &ollama_url),
+            ("ADMIN_API_KEY", ADMIN_KEY),
         ]
         .into_iter()
         .chain(variables.iter().copied())
@@ -103,7 +107,7 @@ impl Gateway {
     /// Waits until every provider was checked once.
     async fn discovered(&self) {
         for _ in 0..500 {
-            let health = self.get("/health").await.json();
+            let health = self.admin(Method::GET, "/health", &Value::Null).await.json();
             let details = health["providers"]["details"].as_array().unwrap();
             if details.iter().all(|provider| provider["status"] != "unknown") {
                 return;
@@ -140,6 +144,50 @@ impl Gateway {
         let mut body = json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         self.post("/v1/chat/completions", &body).await
+    }
+
+    /// A request to the admin API.
+    pub(crate) async fn admin(&self, method: Method, path: &str, body: &Value) -> Answer {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        self.send(method, path, &[("authorization", &format!("Bearer {ADMIN_KEY}"))], body).await
+    }
+
+    /// Makes a gateway key; its id and its secret.
+    pub(crate) async fn create_key(&self, wanted: Value) -> (String, String) {
+        let mut body = json!({"name": "a key"});
+        body.as_object_mut().unwrap().extend(wanted.as_object().unwrap().clone());
+        let made = self.admin(Method::POST, "/api/admin/keys", &body).await;
+        assert_eq!(made.status, 201, "{}", made.text());
+        let text = |name: &str| made.json()[name].as_str().unwrap().to_owned();
+        (text("id"), text("key"))
+    }
+
+    /// What a key used this month, as the admin API lists it.
+    pub(crate) async fn usage(&self, id: &str) -> Value {
+        let listed = self.admin(Method::GET, "/api/admin/keys", &Value::Null).await.json();
+        let keys = listed["data"].as_array().unwrap();
+        keys.iter().find(|key| key["id"] == id).unwrap_or_else(|| panic!("{id} in {listed}"))["usage"].clone()
+    }
+
+    /// A chat with that key.
+    pub(crate) async fn chat_as(&self, secret: &str, model: &str, prompt: &str, more: Value) -> Answer {
+        let mut body = json!({"model": model, "messages": [{"role": "user", "content": prompt}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        let bearer = format!("Bearer {secret}");
+        self.post_with("/v1/chat/completions", &[("authorization", &bearer)], body.to_string()).await
+    }
+
+    /// The entries of a request in the database, once they are there.
+    pub(crate) async fn entries(&self, request_id: &str, count: usize) -> Vec<store::Entry> {
+        let store = &self.running.gateway.store;
+        for _ in 0..300 {
+            let found = store.entries(store::EntryFilter::Request(request_id), 1_000).await.unwrap();
+            if found.len() >= count {
+                return found;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        panic!("the entries of {request_id} did not come");
     }
 
     pub(crate) async fn send(&self, method: Method, path: &str, headers: &[(&str, &str)], body: Body) -> Answer {

@@ -2,12 +2,18 @@
 
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
+mod budgets;
+mod charges;
 mod chat;
 mod contract;
+mod crashes;
 mod docs;
 mod harness;
+mod keys;
 mod lifecycle;
 mod limits;
 mod models;
+mod outages;
+mod replicas;
 mod sdk;
 mod tidy;

@@ -190,6 +190,8 @@ impl Chat<'_> {
     }
 
     fn usage(&self, completion_tokens: usize) -> Value {
+        let absurd = if self.asked.directive.absurd_usage { 1_000_000 } else { 0 };
+        let completion_tokens = completion_tokens + absurd;
         json!({
             "prompt_tokens": self.prompt_tokens,
             "completion_tokens": completion_tokens,

@@ -327,7 +327,7 @@ async fn a_replica_that_is_cut_off_stops_in_time_and_a_dead_one_is_forgotten() {
     let _held = hold_in_time(&dead, "k", 100 * CENT, 50 * CENT).await.unwrap();
 
     redis.signal("-STOP");
-    assert!(hold(&dead, "k", 100 * CENT, CENT).await.is_ok());
+    let _more = hold(&dead, "k", 100 * CENT, CENT).await.unwrap();
     sleep(terms.usable).await;
     assert_eq!(hold(&dead, "k", 100 * CENT, CENT).await.err(), Some(Shortage::SharedUnavailable));
     redis.signal("-CONT");
@@ -339,13 +339,27 @@ async fn a_replica_that_is_cut_off_stops_in_time_and_a_dead_one_is_forgotten() {
 }
 
 #[tokio::test]
+async fn a_replica_that_was_cut_off_claims_only_what_it_has_in_flight() {
+    let redis = Redis::start().await;
+    let terms = Terms { usable: Duration::from_millis(300), ..TERMS };
+    let (away, other) = (redis.silent_replica("away", terms).await, redis.silent_replica("other", terms).await);
+    away.start().await;
+    let _held = hold_in_time(&away, "k", 100 * CENT, 50 * CENT).await.unwrap();
+
+    sleep(terms.usable).await;
+    assert!(matches!(hold_in_time(&away, "k", 100 * CENT, 60 * CENT).await, Err(Shortage::Key(_))));
+
+    assert!(hold_in_time(&other, "k", 100 * CENT, 50 * CENT).await.is_ok());
+}
+
+#[tokio::test]
 async fn what_other_replicas_recorded_counts_although_redis_never_heard_of_it() {
     let redis = Redis::start().await;
     let (a, b) = (redis.silent_replica("a", TERMS).await, redis.silent_replica("b", TERMS).await);
     let records = [("gone", 30), ("a", 20), ("b", 10)].map(|(instance, cents)| Recorded {
         instance: instance.to_owned(),
         key_id: "k".to_owned(),
-        spent: amount(cents * CENT, 0),
+        spent: amount(cents * CENT, cents),
     });
 
     a.start().await;
@@ -355,7 +369,25 @@ async fn what_other_replicas_recorded_counts_although_redis_never_heard_of_it() 
 
     let Err(Shortage::Key(short)) = hold_in_time(&b, "k", 100 * CENT, 50 * CENT).await else { panic!("it fits") };
     assert_eq!((short.kind, short.spent), (ShortKind::TooLarge, 60 * CENT));
+    assert_eq!(b.account("k").status(NONE, NOVEMBER).spent, amount(60 * CENT, 60));
     assert!(hold_in_time(&b, "k", 100 * CENT, 40 * CENT).await.is_ok());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_redis_is_told_what_dead_replicas_spent() {
+    let redis = Redis::start().await;
+    let (replicas, _tasks, _stop) = redis.replicas(2).await;
+    let gone = Recorded { instance: "gone".to_owned(), key_id: "k".to_owned(), spent: amount(60 * CENT, 0) };
+    replicas[0].restore(NOVEMBER, &[gone]);
+    sleep(TICK * 3).await;
+
+    redis.tell("FLUSHALL").await.unwrap();
+    sleep(TERMS.lost * 2).await;
+
+    let Err(Shortage::Key(short)) = hold_in_time(&replicas[1], "k", 100 * CENT, 50 * CENT).await else {
+        panic!("it fits")
+    };
+    assert_eq!(short.spent, 60 * CENT);
 }
 
 #[tokio::test]
@@ -540,8 +572,10 @@ async fn replay(shared: &Arc<Shared>, key: &str, steps: Vec<Step>) -> Result<(),
     }
     let reader = start("reader");
     let account = reader.account(key);
-    reader.restore(period, &[]);
     for budgets in replicas.iter().chain([&reader]) {
+        // As the keys and the records are loaded at a start, after a crash as well.
+        budgets.account(key);
+        budgets.restore(period, &[]);
         while !shared.is_up() {
             shared.look().await;
         }
