@@ -30,7 +30,10 @@ fn free_port() -> u16 {
 
 /// A gateway in a process of its own.
 fn spawn(folder: &Path, port: u16, upstream: &str) -> Child {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
+    serve(Command::new(env!("CARGO_BIN_EXE_llm-gateway")), folder, port, upstream)
+}
+
+fn serve(mut command: Command, folder: &Path, port: u16, upstream: &str) -> Child {
     command.arg("serve").env_clear().current_dir(std::env::temp_dir());
     command.env("DATA_DIR", folder).env("PORT", port.to_string()).env("LOG_LEVEL", "error");
     command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", upstream).env("OLLAMA_URL", "http://127.0.0.1:9");
@@ -160,4 +163,62 @@ async fn a_start_with_a_hundred_thousand_journal_records_is_quick() {
     assert_eq!(budget["global"]["spent_usd"], 0.1, "all of them are charged what was reserved");
     // Two seconds is the promise for the shipped build on an idle machine; this one is neither.
     assert!(took < Duration::from_secs(15), "{took:?}");
+}
+
+/// The status and the error's code of a short request.
+async fn ask(client: &Http, port: u16) -> (u16, String) {
+    let body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": "Hello"}]});
+    let request = Request::builder()
+        .method(Method::POST)
+        .uri(format!("http://127.0.0.1:{port}/v1/chat/completions"))
+        .header("x-request-id", "x".repeat(64))
+        .header("content-type", "application/json")
+        .body(Body::from(body.to_string()))
+        .unwrap();
+    let answer = client.request(request).await.unwrap();
+    let status = answer.status().as_u16();
+    let json: Value = serde_json::from_slice(&answer.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    (status, json["error"]["code"].as_str().unwrap_or_default().to_owned())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_that_takes_no_more_stops_what_costs_and_nothing_else() {
+    let (folder, upstream, port) = (data_dir(), Upstream::openai().await, free_port());
+    let client: Http = Client::builder(TokioExecutor::new()).build_http();
+    // No file may grow beyond half a megabyte, as on a full disk; the limit is lifted later. A shell's blocks are 512 B.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "trap '' XFSZ; ulimit -S -f 1024; exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_llm-gateway")]);
+    let mut gateway = serve(limited, &folder, port, &upstream.url());
+    ready(&client, port).await;
+
+    let mut served = 0;
+    let refused = loop {
+        match ask(&client, port).await {
+            (200, _) => served += 1,
+            refused => break refused,
+        }
+        assert!(served < 20_000, "the disk is never full");
+    };
+    assert_eq!(refused, (503, "ledger_unavailable".to_owned()));
+    let sent = upstream.requests().iter().filter(|request| request.path.contains("chat")).count();
+    assert_eq!(sent, served, "what could not be written down was not sent");
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let health = client.get(format!("http://127.0.0.1:{port}/health").parse().unwrap()).await.unwrap();
+    let health: Value = serde_json::from_slice(&health.into_body().collect().await.unwrap().to_bytes()).unwrap();
+    assert_eq!(health["status"], "degraded");
+    assert!(health["storage"]["ledger_problem"].is_string(), "{health}");
+
+    let lifted = Command::new("prlimit").args(["--pid", &gateway.id().to_string(), "--fsize=unlimited"]).status();
+    assert!(lifted.unwrap().success());
+    let mut recovered = false;
+    for _ in 0..100 {
+        recovered = ask(&client, port).await.0 == 200;
+        if recovered {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    gateway.kill().unwrap();
+    gateway.wait().unwrap();
+    assert!(recovered, "it recovers by itself");
 }

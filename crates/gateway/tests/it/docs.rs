@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use clap::Parser;
+use gateway::cli::Arguments;
 use gateway::config::{Config, Sources};
+use http::Method;
 use serde_json::Value;
 
 use crate::harness::Gateway;
@@ -76,4 +79,25 @@ fn every_configuration_in_the_documents_is_valid() {
         }
     }
     assert!(checked >= 2, "the documents lost their examples");
+}
+
+#[tokio::test]
+async fn the_key_in_the_documents_can_be_made() {
+    let gateway = Gateway::with_upstreams().await;
+    let example = blocks(&read("docs/keys.md"), "json").remove(0);
+
+    let made = gateway.admin(Method::POST, "/api/admin/keys", &serde_json::from_str(&example).unwrap()).await;
+
+    assert_eq!(made.status, 201, "{}", made.text());
+}
+
+#[test]
+fn the_commands_in_the_documents_are_understood() {
+    let lines: Vec<String> = blocks(&read("docs/keys.md"), "sh").join("\n").lines().map(str::to_owned).collect();
+    assert!(lines.len() >= 4);
+
+    for line in lines {
+        let parsed = Arguments::try_parse_from(line.split_whitespace());
+        assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
+    }
 }

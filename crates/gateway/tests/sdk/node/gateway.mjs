@@ -13,13 +13,13 @@ export const MODELS = Object.keys(PROVIDER_OF);
 export const client = new OpenAI({ baseURL, apiKey: 'unused' });
 
 /** A client, and the list of every request it sends, the SDK's own retries included. */
-export function countingClient() {
+export function countingClient(apiKey = 'unused') {
   const requests = [];
   const counting = (url, options) => {
     requests.push(url);
     return fetch(url, options);
   };
-  return { client: new OpenAI({ baseURL, apiKey: 'unused', fetch: counting }), requests };
+  return { client: new OpenAI({ baseURL, apiKey, fetch: counting }), requests };
 }
 
 export const user = (content) => [{ role: 'user', content }];
