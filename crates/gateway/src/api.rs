@@ -44,8 +44,9 @@ const TOKENS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-reset-tokens"),
 ];
 
-/// Every route, in one of five groups by who may call it.
-pub fn router(worker: Worker) -> Router {
+/// Every route, in one of five groups by who may call it. Those of the group `caller` have to say so themselves: their
+/// handlers take an [`access::Client`], which there is for a caller only.
+pub fn router(worker: Arc<Worker>) -> Router {
     let gateway = worker.gateway.clone();
     let public = Router::new()
         .route("/", get(status::root))
@@ -55,12 +56,6 @@ pub fn router(worker: Worker) -> Router {
     let scraper = Router::new()
         .route("/metrics", get(status::metrics))
         .route_layer(from_fn_with_state(gateway.clone(), access::scraper));
-    let caller = Router::new()
-        .route("/v1/chat/completions", post(chat::create))
-        .route("/v1/embeddings", post(embeddings::create))
-        .route("/v1/models", get(models::list))
-        .route("/v1/models/{*id}", get(models::retrieve))
-        .route_layer(from_fn_with_state(gateway.clone(), access::caller));
     let reader = Router::new()
         .route("/api/budget", get(budget::show))
         .route_layer(from_fn_with_state(gateway.clone(), access::reader));
@@ -68,27 +63,36 @@ pub fn router(worker: Worker) -> Router {
         .route("/api/admin/keys", get(admin::keys::list).post(admin::keys::create))
         .route("/api/admin/keys/{id}", patch(admin::keys::update).delete(admin::keys::revoke))
         .route("/api/admin/keys/{id}/rotate", post(admin::keys::rotate))
-        .route_layer(from_fn_with_state(gateway, access::admin));
+        .route_layer(from_fn_with_state(gateway.clone(), access::admin));
+    // Without a layer: a layer boxes every request's future once more.
+    let caller = Router::new()
+        .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/models", get(models::list))
+        .route("/v1/models/{*id}", get(models::retrieve))
+        .with_state(worker);
     public
         .merge(scraper)
-        .merge(caller)
         .merge(reader)
         .merge(admin)
+        .with_state(gateway)
+        .merge(caller)
         .fallback(async || Refusal::UnknownUrl)
         .method_not_allowed_fallback(async || Refusal::MethodNotAllowed)
-        .with_state(worker)
 }
 
 /// Sends one request through the pipeline and renders what comes out.
-async fn answer(worker: &Worker, surface: Surface, request: Request<axum::body::Body>) -> Response {
+async fn answer(
+    worker: Arc<Worker>,
+    caller: Arc<Caller>,
+    surface: Surface,
+    request: Request<axum::body::Body>,
+) -> Response {
     let (parts, body) = request.into_parts();
     let received = parts.extensions.get::<Instant>().copied().unwrap_or_else(crate::clock::now);
-    let Some(caller) = parts.extensions.get::<Arc<Caller>>().cloned() else {
-        return Refusal::Internal.into_response();
-    };
     let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().into();
     let head = Head { request_id, headers: parts.headers, received, caller };
-    match pipeline::run(worker, surface, head, body).await {
+    match pipeline::run(&worker, surface, head, body).await {
         Ok(reply) => render(reply),
         Err(refusal) => refusal.into_response(),
     }

@@ -40,7 +40,7 @@ impl Session {
     pub(crate) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
         macro_rules! rows {
             ($connection:expr, $row:path) => {{
-                let mut query = sqlx::query(statement.sql).persistent(statement.is_fixed);
+                let mut query = sqlx::query(statement.sql);
                 for value in statement.values {
                     query = match value {
                         Value::Text(text) => query.bind(text),
@@ -87,14 +87,12 @@ impl Drop for Session {
 /// SQL with the values of its parameters `$1`, `$2`, ….
 pub(crate) struct Statement<'a> {
     sql: SqlStr,
-    /// The text is always the same, so that a prepared form is worth keeping.
-    is_fixed: bool,
     values: Vec<Value<'a>>,
 }
 
 impl<'a> Statement<'a> {
     pub(crate) fn new(sql: &'static str) -> Statement<'a> {
-        Statement { sql: sql.into_sql_str(), is_fixed: true, values: Vec::new() }
+        Statement { sql: sql.into_sql_str(), values: Vec::new() }
     }
 
     /// `before`, then VALUES with that many rows of that many parameters, then `after`.
@@ -114,7 +112,7 @@ impl<'a> Statement<'a> {
         }
         let _ = write!(sql, ") {after}");
         let values = Vec::with_capacity(rows.saturating_mul(columns));
-        Statement { sql: AssertSqlSafe(sql).into_sql_str(), is_fixed: false, values }
+        Statement { sql: AssertSqlSafe(sql).into_sql_str(), values }
     }
 
     /// Adds the value of the next parameter.

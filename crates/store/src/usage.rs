@@ -203,6 +203,6 @@ const ENTRIES_OF_KEY: &str = concat!(
     " FROM ledger WHERE key_id = $1 AND period = $2 ORDER BY at_ms DESC, hold DESC, attempt DESC LIMIT $3"
 );
 
-/// SQLite's time for a statement grows with the square of its `$` parameters, 17 a row: 50 rows are seven times as
-/// fast as 500, for 10,000 entries. PostgreSQL's round trips weigh little against that.
-const ROWS_PER_STATEMENT: usize = 50;
+/// SQLite's time for a statement grows with the square of its `$` parameters, 17 a row, and few different statements
+/// stay prepared.
+const ROWS_PER_STATEMENT: usize = 10;

@@ -4,32 +4,34 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::extract::{Request, State};
+use axum::extract::{FromRequestParts, Request, State};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use http::request::Parts;
 
 use crate::gateway::Gateway;
+use crate::keys::Caller;
 use crate::refusal::Refusal;
+use crate::server::Worker;
 
 /// The address that a connection came from. What a header says of it is anybody's word.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);
 
-/// Clients of the `/v1` routes: whoever has a gateway key, where one is needed. The route gets the
-/// [`Caller`](crate::keys::Caller).
-pub(super) async fn caller(State(gateway): State<Arc<Gateway>>, mut request: Request, next: Next) -> Response {
-    let live = gateway.registry.snapshot();
-    match gateway.keys.identify(&live.config, request.headers()) {
-        Ok(caller) => {
-            request.extensions_mut().insert(caller);
-            next.run(request).await
+/// A client of the `/v1` routes: whoever has a gateway key, where one is needed. A handler that takes it is not reached
+/// by anybody else.
+pub(super) struct Client(pub(super) Arc<Caller>);
+
+impl FromRequestParts<Arc<Worker>> for Client {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, worker: &Arc<Worker>) -> Result<Client, Refusal> {
+        let live = worker.gateway.registry.snapshot();
+        let identified = worker.gateway.keys.identify(&live.config, &parts.headers);
+        if matches!(identified, Err(Refusal::InvalidKey)) {
+            live.metrics.wrong_keys.inc();
         }
-        Err(refusal) => {
-            if matches!(refusal, Refusal::InvalidKey) {
-                live.metrics.wrong_keys.inc();
-            }
-            refusal.into_response()
-        }
+        identified.map(Client)
     }
 }
 

@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
+use axum::Json;
 use axum::extract::{Path, State};
-use axum::{Extension, Json};
 use catalog::{Capabilities, Kind, Price};
 use serde::Serialize;
 
+use super::access::Client;
 use crate::config::VIRTUAL_MODELS;
 use crate::directory::Offer;
-use crate::gateway::Gateway;
-use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
 use crate::router;
+use crate::server::Worker;
 
 #[derive(Serialize)]
 pub(super) struct List {
@@ -54,8 +54,8 @@ struct Flags {
     reasoning: bool,
 }
 
-pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Extension(caller): Extension<Arc<Caller>>) -> Json<List> {
-    let live = gateway.registry.snapshot();
+pub(super) async fn list(State(worker): State<Arc<Worker>>, Client(caller): Client) -> Json<List> {
+    let live = worker.gateway.registry.snapshot();
     let configured = live.config.groups.iter().map(|group| group.name.as_str());
     let configured = configured.chain(live.config.aliases.iter().map(|alias| alias.name.as_str()));
     let ours = VIRTUAL_MODELS.into_iter().chain(configured).map(virtual_model);
@@ -66,10 +66,11 @@ pub(super) async fn list(State(gateway): State<Arc<Gateway>>, Extension(caller):
 }
 
 pub(super) async fn retrieve(
-    State(gateway): State<Arc<Gateway>>,
+    State(worker): State<Arc<Worker>>,
+    _: Client,
     Path(id): Path<String>,
 ) -> Result<Json<Model>, Refusal> {
-    let live = gateway.registry.snapshot();
+    let live = worker.gateway.registry.snapshot();
     find(&live, &id).map(Json).ok_or_else(|| router::unknown_model(&live, &id))
 }
 

@@ -6,7 +6,6 @@
 use std::io;
 use std::sync::Arc;
 
-use axum::extract::FromRef;
 use tokio::net::TcpStream;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio_util::task::TaskTracker;
@@ -21,18 +20,12 @@ use crate::upstream::Client;
 const WAITING: usize = 64;
 
 /// What requests on one thread use.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct Worker {
     /// The gateway, shared by all threads.
     pub gateway: Arc<Gateway>,
     /// The way to the providers, this thread's own.
     pub client: Client,
-}
-
-impl FromRef<Worker> for Arc<Gateway> {
-    fn from_ref(worker: &Worker) -> Arc<Gateway> {
-        worker.gateway.clone()
-    }
 }
 
 /// An accepted connection and its place among those that may be open.
@@ -45,7 +38,7 @@ pub(super) type Accepted = (std::net::TcpStream, OwnedSemaphorePermit);
 pub(super) fn start(gateway: Arc<Gateway>) -> io::Result<mpsc::Sender<Accepted>> {
     let (sender, receiver) = mpsc::channel(WAITING);
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let worker = Worker { client: gateway.client.sibling(), gateway };
+    let worker = Arc::new(Worker { client: gateway.client.sibling(), gateway });
     let run = move || {
         runtime.block_on(run(worker, receiver));
         runtime.shutdown_background();
@@ -54,7 +47,7 @@ pub(super) fn start(gateway: Arc<Gateway>) -> io::Result<mpsc::Sender<Accepted>>
     Ok(sender)
 }
 
-async fn run(worker: Worker, mut accepted: mpsc::Receiver<Accepted>) {
+async fn run(worker: Arc<Worker>, mut accepted: mpsc::Receiver<Accepted>) {
     let connections = TaskTracker::new();
     let router = api::router(worker.clone());
     let builder = Arc::new(super::builder());
