@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use catalog::Nanodollars;
-use store::journal::Journal;
+use store::journal::{Journal, Staged};
 use store::{Entry, Hold, HoldId, Period};
 use tokio::sync::{Semaphore, mpsc};
 use tracing::{error, warn};
@@ -167,22 +167,28 @@ impl Ledger {
             reservation => reservation,
         };
         let reservation = reservation.map_err(|shortage| Refusal::Budget(Box::new(shortage)))?;
-        let id = self.write(caller, call, plan, amount, at_ms, period)?;
-        let held = Held {
+        let staged = self.stage(caller, call, plan, amount, at_ms, period)?;
+        let mut held = Held {
             ledger: self.clone(),
-            id,
+            id: staged.id,
             request_id: call.request_id.clone(),
             key_id: caller.id.clone(),
             period,
             reservation: Some(reservation),
         };
+        // Whoever else is ready on this thread stages theirs, and one write serves all.
+        tokio::task::yield_now().await;
+        if let Err(problem) = self.journal.commit(&staged) {
+            held.reservation = None;
+            return Err(unwritable(&problem));
+        }
         if config.storage.ledger_fsync == config::Fsync::Always {
             self.journal.synced().await.map_err(|problem| unwritable(&problem))?;
         }
         Ok(held)
     }
 
-    fn write(
+    fn stage(
         &self,
         caller: &Caller,
         call: &Call,
@@ -190,7 +196,7 @@ impl Ledger {
         amount: Amount,
         at_ms: i64,
         period: Period,
-    ) -> Result<HoldId, Refusal> {
+    ) -> Result<Staged, Refusal> {
         let first = plan.targets.first().ok_or(Refusal::NoModels)?;
         let hold = Hold {
             request_id: call.request_id.to_string(),
@@ -202,7 +208,7 @@ impl Ledger {
             at_ms,
             period,
         };
-        self.journal.reserve(&hold).map_err(|problem| unwritable(&problem))
+        Ok(self.journal.stage(&hold))
     }
 
     /// Whether holds can be written down.

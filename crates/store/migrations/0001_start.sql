@@ -50,7 +50,6 @@ CREATE TABLE ledger (
     PRIMARY KEY (instance, hold, attempt)
 );
 CREATE INDEX ledger_request_id ON ledger (request_id);
-CREATE INDEX ledger_key_id_at_ms ON ledger (key_id, at_ms);
 
 -- The sums of the ledger. Each instance adds to its own rows, so that instances never wait for one another.
 CREATE TABLE totals (

@@ -53,6 +53,7 @@ pub struct Entry {
     /// The hold that it settles.
     pub hold: HoldId,
     /// Its number within the request, from 0.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub attempt: i64,
     /// The request's id as its client knows it.
     pub request_id: String,
@@ -71,17 +72,21 @@ pub struct Entry {
     /// Prompt tokens, cached ones included.
     pub input_tokens: i64,
     /// Prompt tokens read from the provider's cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cached_input_tokens: i64,
     /// Prompt tokens written to the provider's cache.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub cache_write_tokens: i64,
     /// Generated tokens, reasoning included.
     pub output_tokens: i64,
     /// Generated tokens that were reasoning.
+    #[serde(default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: i64,
     /// What it cost; `None` where the price is not known, which is not zero.
     #[serde(with = "nanodollars")]
     pub cost: Option<Nanodollars>,
     /// The counts, and so the cost, are our estimate and not the provider's word.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub is_estimated: bool,
 }
 
@@ -107,6 +112,11 @@ pub struct Position {
     pub segment: u64,
     /// The byte within it.
     pub offset: u64,
+}
+
+/// What most entries have none of is left out of the journal.
+fn is_zero(count: &i64) -> bool {
+    *count == 0
 }
 
 /// Money as a whole number of nanodollars: the journal holds no fraction.

@@ -148,6 +148,15 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, Error> {
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(PATIENCE);
+    // Turning a new file to WAL is the one step for which SQLite does not wait.
+    for _ in 0..SQLITE_TRIES {
+        match pool.clone().connect_with(options.clone()).await {
+            Err(sqlx::Error::Database(error)) if error.code().as_deref() == Some(SQLITE_BUSY) => {
+                tokio::time::sleep(SQLITE_PAUSE).await;
+            }
+            connected => return Ok(connected?),
+        }
+    }
     Ok(pool.connect_with(options).await?)
 }
 
@@ -200,6 +209,12 @@ const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
 /// Number, name and text; a text never changes once it was released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
+
+/// How often a file is tried that another process is making, and the pause in between: two seconds in all.
+const SQLITE_TRIES: usize = 100;
+const SQLITE_PAUSE: Duration = Duration::from_millis(20);
+/// The code of SQLite's SQLITE_BUSY.
+const SQLITE_BUSY: &str = "5";
 
 /// Other gateways may be at it first, and an index over millions of rows takes its time; but a connection that died
 /// unseen must not keep a gateway waiting for good.

@@ -43,7 +43,7 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Entry, Error, Hold, HoldId};
@@ -52,7 +52,9 @@ use disk::Disk;
 use health::Health;
 use record::Record;
 use segment::Segment;
-use waiting::{Refused, Waiting};
+use waiting::{Batch, Refused, Waiting};
+
+pub use waiting::Staged;
 
 /// How a journal is kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,6 +132,10 @@ struct Tail {
     /// Settlements that were taken from [`Waiting`], and whose write failed or is under way.
     lines: Vec<u8>,
     settled: Vec<HoldId>,
+    /// The reservations of `batch`.
+    staged: Vec<u8>,
+    staged_holds: Vec<HoldId>,
+    batch: Option<Arc<Batch>>,
 }
 
 impl Journal {
@@ -162,6 +168,9 @@ impl Journal {
             next_segment: number + 1,
             lines: Vec::new(),
             settled: Vec::new(),
+            staged: Vec::new(),
+            staged_holds: Vec::new(),
+            batch: None,
         };
         let journal = Journal {
             directory,
@@ -190,16 +199,49 @@ impl Journal {
     /// # Errors
     /// [`Error::File`] if it could not be written, or if what waits could not: the request must not be sent.
     pub fn reserve(&self, hold: &Hold) -> Result<HoldId, Error> {
+        let staged = self.stage(hold);
+        self.commit(&staged)?;
+        Ok(staged.id)
+    }
+
+    /// The first half of a reservation: its record waits for the next write, which [`commit`](Journal::commit) makes
+    /// sure of. Whoever lets others stage theirs in between shares one write with them.
+    ///
+    /// A hold that is not committed has to be settled with nothing.
+    pub fn stage(&self, hold: &Hold) -> Staged {
         let id = HoldId(self.next_hold.fetch_add(1, Ordering::Relaxed));
         let record = Record::Reserve { id, hold: Cow::Borrowed(hold) };
-        record::with_line(&record, |line| {
-            let mut tail = locked(&self.tail);
-            self.collect(&mut tail);
-            self.append(&mut tail, line)?;
-            // Under `tail`: once a line is in a file, whoever looks at the files finds its hold here.
-            locked(&self.waiting).opened(id);
-            Ok(id)
-        })
+        record::with_line(&record, |line| locked(&self.waiting).stage(id, line))
+    }
+
+    /// The second half: returns when the record is in the file, by this call's write or another's.
+    ///
+    /// # Errors
+    /// [`Error::File`]: the request must not be sent. The hold is closed.
+    pub fn commit(&self, staged: &Staged) -> Result<(), Error> {
+        let written = match staged.batch.outcome() {
+            Some(is_written) => is_written,
+            None => {
+                let mut tail = locked(&self.tail);
+                match staged.batch.outcome() {
+                    Some(is_written) => is_written,
+                    None => {
+                        self.collect(&mut tail);
+                        if let Err(error) = self.append(&mut tail, &[]) {
+                            locked(&self.waiting).closed(staged.id);
+                            return Err(error);
+                        }
+                        true
+                    }
+                }
+            }
+        };
+        if written {
+            return Ok(());
+        }
+        locked(&self.waiting).closed(staged.id);
+        let shared = std::io::Error::other("the write that it shared failed");
+        Err(segment::cannot("write", &self.directory.path, shared))
     }
 
     /// Closes a hold with what was spent on it; with no entries if no provider was reached.
@@ -251,20 +293,32 @@ impl Journal {
     }
 
     fn collect(&self, tail: &mut Tail) {
-        locked(&self.waiting).move_to(&mut tail.lines, &mut tail.settled);
+        let mut waiting = locked(&self.waiting);
+        waiting.move_to(&mut tail.lines, &mut tail.settled);
+        tail.batch = waiting.take_staged(&mut tail.staged, &mut tail.staged_holds);
     }
 
     fn write_waiting(&self, tail: &mut Tail) -> Result<(), Error> {
         self.collect(tail);
-        if tail.lines.is_empty() { Ok(()) } else { self.append(tail, &[]) }
+        if tail.lines.is_empty() && tail.staged.is_empty() { Ok(()) } else { self.append(tail, &[]) }
     }
 
-    /// Writes the settlements that the tail holds, and then `line`: all of it or nothing.
+    /// Writes the settlements and then the reservations that the tail holds, and `line`: all of it or nothing. What a
+    /// failed write leaves behind ends in what was refused.
     fn append(&self, tail: &mut Tail, line: &[u8]) -> Result<(), Error> {
         let held = tail.lines.len();
+        tail.lines.extend_from_slice(&tail.staged);
         tail.lines.extend_from_slice(line);
         let result = self.append_lines(tail);
         self.write_health.note(&result);
+        tail.staged.clear();
+        if let Some(batch) = tail.batch.take() {
+            if result.is_ok() {
+                locked(&self.waiting).in_file(tail.staged_holds.drain(..));
+            }
+            tail.staged_holds.clear();
+            batch.decide(result.is_ok());
+        }
         if result.is_err() {
             tail.lines.truncate(held);
             return result;

@@ -37,17 +37,23 @@ impl Store {
     /// Does nothing where the position is already that far, and counts no entry twice: after an error, even one that
     /// leaves open whether the batch was written, the same call is right.
     pub async fn record(&self, instance: &str, upto: Position, entries: &[Entry]) -> Result<(), Error> {
+        match self.record_as(Rows::New, instance, upto, entries).await {
+            // The position says that none is there. Should it ever be wrong, this is slower and right.
+            Err(Error::Conflict(_)) => self.record_as(Rows::Doubtful, instance, upto, entries).await,
+            recorded => recorded,
+        }
+    }
+
+    async fn record_as(&self, rows: Rows, instance: &str, upto: Position, entries: &[Entry]) -> Result<(), Error> {
         let mut session = self.begin().await?;
         if !advance(&mut session, instance, upto).await? {
             return session.commit().await;
         }
-        let mut sums = BTreeMap::new();
+        let mut sums = Sums::new();
         for chunk in entries.chunks(ROWS_PER_STATEMENT) {
-            let mut new = insert(&mut session, instance, chunk).await?;
-            for entry in chunk {
-                if new.remove(&(number(entry.hold.0)?, entry.attempt)) {
-                    add(&mut sums, entry)?;
-                }
+            match rows {
+                Rows::New => insert_new(&mut session, instance, chunk, &mut sums).await?,
+                Rows::Doubtful => insert_missing(&mut session, instance, chunk, &mut sums).await?,
             }
         }
         let sums: Vec<_> = sums.into_iter().collect();
@@ -84,6 +90,18 @@ impl Store {
     }
 }
 
+/// What is known of the rows of a batch.
+#[derive(Clone, Copy)]
+enum Rows {
+    /// None of them is in the database.
+    New,
+    /// Some may be.
+    Doubtful,
+}
+
+/// What a batch adds to the totals, by month and key, in the order in which they are written.
+type Sums<'a> = BTreeMap<(Period, &'a str), Total>;
+
 /// Moves the position forward. False if it was there already; a second call for the same instance waits here until
 /// the first has ended.
 async fn advance(session: &mut Session, instance: &str, upto: Position) -> Result<bool, Error> {
@@ -95,16 +113,40 @@ async fn advance(session: &mut Session, instance: &str, upto: Position) -> Resul
     Ok(!session.rows(statement).await?.is_empty())
 }
 
-/// Writes the rows that are not there yet, and returns the hold and attempt of each that it wrote.
-async fn insert(session: &mut Session, instance: &str, entries: &[Entry]) -> Result<HashSet<(i64, i64)>, Error> {
-    const SQL: &str = concat!("INSERT INTO ledger (instance, ", entry_columns!(), ")");
+/// Writes the rows and adds them up.
+async fn insert_new<'a>(
+    session: &mut Session,
+    instance: &str,
+    entries: &'a [Entry],
+    sums: &mut Sums<'a>,
+) -> Result<(), Error> {
+    session.rows(insert(instance, entries, "")?).await?;
+    entries.iter().try_for_each(|entry| add(sums, entry))
+}
+
+/// Writes the rows that are not there yet, and adds up those.
+async fn insert_missing<'a>(
+    session: &mut Session,
+    instance: &str,
+    entries: &'a [Entry],
+    sums: &mut Sums<'a>,
+) -> Result<(), Error> {
     const UNLESS_THERE: &str = "ON CONFLICT (instance, hold, attempt) DO NOTHING RETURNING hold, attempt";
-    let mut statement = Statement::with_rows(SQL, entries.len(), 17, UNLESS_THERE);
+    let rows = session.rows(insert(instance, entries, UNLESS_THERE)?).await?;
+    let written = rows.iter().map(|row| Ok((row.number("hold")?, row.number("attempt")?)));
+    let mut written: HashSet<(i64, i64)> = written.collect::<Result<_, Error>>()?;
     for entry in entries {
-        statement = bind_entry(statement.bind(instance), entry)?;
+        if written.remove(&(number(entry.hold.0)?, entry.attempt)) {
+            add(sums, entry)?;
+        }
     }
-    let rows = session.rows(statement).await?;
-    rows.iter().map(|row| Ok((row.number("hold")?, row.number("attempt")?))).collect()
+    Ok(())
+}
+
+fn insert<'a>(instance: &'a str, entries: &'a [Entry], ending: &'static str) -> Result<Statement<'a>, Error> {
+    const SQL: &str = concat!("INSERT INTO ledger (instance, ", entry_columns!(), ")");
+    let statement = Statement::with_rows(SQL, entries.len(), 17, ending);
+    entries.iter().try_fold(statement, |statement, entry| bind_entry(statement.bind(instance), entry))
 }
 
 /// In the order of the columns.
@@ -118,7 +160,7 @@ fn bind_entry<'a>(statement: Statement<'a>, entry: &'a Entry) -> Result<Statemen
 }
 
 /// Adds the entry to the sum of its month and key.
-fn add<'a>(sums: &mut BTreeMap<(Period, &'a str), Total>, entry: &'a Entry) -> Result<(), Error> {
+fn add<'a>(sums: &mut Sums<'a>, entry: &'a Entry) -> Result<(), Error> {
     let sum = sums.entry((entry.period, &entry.key_id)).or_default();
     let added = || {
         Some(Total {

@@ -12,8 +12,11 @@ use std::path::Path;
 use catalog::Nanodollars;
 use tempfile::TempDir;
 
+use std::sync::atomic::Ordering;
+
 use super::disk::Disk;
 use super::disk::faults::Faults;
+use super::waiting::Staged;
 use super::{Fsync, Journal, Options, Replay};
 use crate::{Entry, Error, Hold, HoldId, Period, Position};
 
@@ -245,6 +248,34 @@ fn entries(hold: HoldId, attempts: i64) -> Vec<Entry> {
         is_estimated: false,
     };
     (0..attempts).map(entry).collect()
+}
+
+#[test]
+fn reservations_that_are_staged_together_share_one_write() {
+    let directory = directory();
+    let (journal, _) = open(&directory);
+    let before = journal.writes.load(Ordering::Acquire);
+    let staged: Vec<Staged> = (0..10).map(|n| journal.stage(&hold(n))).collect();
+
+    staged.iter().for_each(|staged| journal.commit(staged).unwrap());
+
+    assert_eq!(journal.writes.load(Ordering::Acquire), before + 1);
+    drop(journal);
+    assert_eq!(open(&directory).1.open.len(), 10);
+}
+
+#[test]
+fn a_reservation_that_is_given_up_before_it_is_written_is_not_open() {
+    let directory = directory();
+    let (journal, _) = open(&directory);
+    let (given_up, kept) = (journal.stage(&hold(1)), journal.stage(&hold(2)));
+    journal.settle(given_up.id, &[]);
+    journal.flush().unwrap();
+    journal.commit(&kept).unwrap();
+
+    drop(journal);
+
+    assert_eq!(open(&directory).1.open, [(kept.id, hold(2))]);
 }
 
 /// What the gateway and its database remember of a journal.
