@@ -25,23 +25,30 @@ pub const ANONYMOUS: &str = "anonymous";
 #[serde(transparent)]
 pub struct HoldId(pub u64);
 
-/// Money set aside for one request before a byte of it goes to a provider.
+/// Money set aside for one request before a byte of it goes to a provider. The journal's names for the fields are short:
+/// two records a request are written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hold {
     /// The request's id as its client knows it; a client may use one id twice.
+    #[serde(rename = "r")]
     pub request_id: String,
     /// The gateway key that pays, or [`ANONYMOUS`].
+    #[serde(rename = "k")]
     pub key_id: String,
     /// The provider that is asked first.
+    #[serde(rename = "p")]
     pub provider: String,
     /// The model that is asked first.
+    #[serde(rename = "m")]
     pub model: String,
     /// The most that the request can cost; `None` where no price is known.
-    #[serde(with = "nanodollars")]
+    #[serde(rename = "c", with = "nanodollars")]
     pub cost: Option<Nanodollars>,
     /// The most tokens that it can use, input and output.
+    #[serde(rename = "t")]
     pub tokens: i64,
     /// When it began, in milliseconds since the Unix epoch.
+    #[serde(rename = "at")]
     pub at_ms: i64,
     /// The month that pays.
     pub period: Period,
@@ -51,42 +58,51 @@ pub struct Hold {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Entry {
     /// The hold that it settles.
+    #[serde(rename = "h")]
     pub hold: HoldId,
     /// Its number within the request, from 0.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "n", default, skip_serializing_if = "is_zero")]
     pub attempt: i64,
     /// The request's id as its client knows it.
+    #[serde(rename = "r")]
     pub request_id: String,
     /// The gateway key that pays, or [`ANONYMOUS`].
+    #[serde(rename = "k")]
     pub key_id: String,
     /// Who was asked.
+    #[serde(rename = "p")]
     pub provider: String,
     /// Which model.
+    #[serde(rename = "m")]
     pub model: String,
     /// `ok`, the code of what failed, `client_closed_request`, or `estimated_crash`.
+    #[serde(rename = "o")]
     pub outcome: String,
     /// When it ended, in milliseconds since the Unix epoch.
+    #[serde(rename = "at")]
     pub at_ms: i64,
     /// The month that pays: the one in which the request began.
     pub period: Period,
     /// Prompt tokens, cached ones included.
+    #[serde(rename = "i")]
     pub input_tokens: i64,
     /// Prompt tokens read from the provider's cache.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "ci", default, skip_serializing_if = "is_zero")]
     pub cached_input_tokens: i64,
     /// Prompt tokens written to the provider's cache.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "cw", default, skip_serializing_if = "is_zero")]
     pub cache_write_tokens: i64,
     /// Generated tokens, reasoning included.
+    #[serde(rename = "g")]
     pub output_tokens: i64,
     /// Generated tokens that were reasoning.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(rename = "rt", default, skip_serializing_if = "is_zero")]
     pub reasoning_tokens: i64,
     /// What it cost; `None` where the price is not known, which is not zero.
-    #[serde(with = "nanodollars")]
+    #[serde(rename = "c", with = "nanodollars")]
     pub cost: Option<Nanodollars>,
     /// The counts, and so the cost, are our estimate and not the provider's word.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[serde(rename = "e", default, skip_serializing_if = "std::ops::Not::not")]
     pub is_estimated: bool,
 }
 

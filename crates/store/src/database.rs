@@ -146,6 +146,7 @@ async fn open_sqlite(path: &Path) -> Result<SqlitePool, Error> {
         .journal_mode(SqliteJournalMode::Wal)
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(SQLITE_BUSY_TIMEOUT)
+        .pragma("wal_autocheckpoint", SQLITE_CHECKPOINT_PAGES)
         .disable_statement_logging();
     let pool = SqlitePoolOptions::new().max_connections(SQLITE_CONNECTIONS).acquire_timeout(PATIENCE);
     // Turning a new file to WAL is the one step for which SQLite does not wait.
@@ -210,6 +211,9 @@ const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 /// Number, name and text; a text never changes once it was released.
 const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
 
+/// Pages of 4 KiB after which the write-ahead log is brought home: more than SQLite's 1,000, because the same few pages
+/// are written again and again.
+const SQLITE_CHECKPOINT_PAGES: &str = "8000";
 /// How often a file is tried that another process is making, and the pause in between: two seconds in all.
 const SQLITE_TRIES: usize = 100;
 const SQLITE_PAUSE: Duration = Duration::from_millis(20);

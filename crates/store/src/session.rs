@@ -4,9 +4,11 @@
 //! be anywhere in a transaction or an answer; its connection is closed, never lent again, and the database rolls back.
 
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::future::Future;
 use std::io;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
@@ -97,22 +99,12 @@ impl<'a> Statement<'a> {
 
     /// `before`, then VALUES with that many rows of that many parameters, then `after`.
     pub(crate) fn with_rows(before: &'static str, rows: usize, columns: usize, after: &'static str) -> Statement<'a> {
-        let mut sql = format!("{before} VALUES ");
-        for parameter in 1..=rows.saturating_mul(columns) {
-            let is_first = parameter % columns == 1;
-            let separator = if parameter == 1 {
-                "("
-            } else if is_first {
-                "), ("
-            } else {
-                ", "
-            };
-            // Writing to a string cannot fail.
-            let _ = write!(sql, "{separator}${parameter}");
-        }
-        let _ = write!(sql, ") {after}");
-        let values = Vec::with_capacity(rows.saturating_mul(columns));
-        Statement { sql: AssertSqlSafe(sql).into_sql_str(), values }
+        // As many as there are statements, times the few numbers of rows that they are used with.
+        static TEXTS: Mutex<BTreeMap<(&str, usize, &str), SqlStr>> = Mutex::new(BTreeMap::new());
+        let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
+        let text = texts.entry((before, rows, after));
+        let sql = text.or_insert_with(|| AssertSqlSafe(values(before, rows, columns, after)).into_sql_str()).clone();
+        Statement { sql, values: Vec::with_capacity(rows.saturating_mul(columns)) }
     }
 
     /// Adds the value of the next parameter.
@@ -120,6 +112,21 @@ impl<'a> Statement<'a> {
         self.values.push(value.into());
         self
     }
+}
+
+fn values(before: &str, rows: usize, columns: usize, after: &str) -> String {
+    let mut sql = format!("{before} VALUES ");
+    for parameter in 1..=rows.saturating_mul(columns) {
+        let separator = match parameter {
+            1 => "(",
+            _ if parameter % columns == 1 => "), (",
+            _ => ", ",
+        };
+        // Writing to a string cannot fail.
+        let _ = write!(sql, "{separator}${parameter}");
+    }
+    let _ = write!(sql, ") {after}");
+    sql
 }
 
 /// What a parameter can be.

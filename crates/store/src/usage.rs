@@ -247,4 +247,4 @@ const ENTRIES_OF_KEY: &str = concat!(
 
 /// SQLite's time for a statement grows with the square of its `$` parameters, 17 a row, and few different statements
 /// stay prepared.
-const ROWS_PER_STATEMENT: usize = 10;
+const ROWS_PER_STATEMENT: usize = 6;

@@ -79,10 +79,13 @@ fn start_server(port: u16) -> Child {
     let mut command = Command::new("redis-server");
     command.args(["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--port"]).arg(port.to_string());
     command.current_dir("/").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    let server = command.spawn().expect("redis-server starts; `cargo xtask setup` installs it");
+    let mut server = command.spawn().expect("redis-server starts; `cargo xtask setup` installs it");
     for _ in 0..LONGEST_START {
         if ask(port, "PING") {
             return server;
+        }
+        if server.try_wait().is_ok_and(|ended| ended.is_some()) {
+            break;
         }
         thread::sleep(STEP);
     }

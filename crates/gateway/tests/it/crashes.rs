@@ -2,6 +2,8 @@
 //!
 //! Twenty kills; `KILLS=100` runs as many as that.
 
+#![expect(clippy::disallowed_methods, reason = "a test measures with its own clock and runs its own clients")]
+
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
