@@ -272,7 +272,9 @@ impl Journal {
         let mut tail = locked(&self.tail);
         self.write_waiting(&mut tail)?;
         if self.write_health.is_failing() {
-            return record::with_line(&Record::Probe {}, |line| self.append(&mut tail, line));
+            let result = tail.current.probe(&self.directory.disk);
+            self.write_health.note(&result);
+            return result;
         }
         Ok(())
     }
@@ -303,12 +305,12 @@ impl Journal {
         if tail.lines.is_empty() && tail.staged.is_empty() { Ok(()) } else { self.append(tail, &[]) }
     }
 
-    /// Writes the settlements and then the reservations that the tail holds, and `line`: all of it or nothing. What a
+    /// Writes the settlements and then the reservations that the tail holds, and `more`: all of it or nothing. What a
     /// failed write leaves behind ends in what was refused.
-    fn append(&self, tail: &mut Tail, line: &[u8]) -> Result<(), Error> {
+    fn append(&self, tail: &mut Tail, more: &[u8]) -> Result<(), Error> {
         let held = tail.lines.len();
         tail.lines.extend_from_slice(&tail.staged);
-        tail.lines.extend_from_slice(line);
+        tail.lines.extend_from_slice(more);
         let result = self.append_lines(tail);
         self.write_health.note(&result);
         tail.staged.clear();

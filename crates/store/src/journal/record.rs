@@ -15,8 +15,6 @@ pub(super) enum Record<'a> {
     Reserve { id: HoldId, hold: Cow<'a, Hold> },
     /// The hold is closed, and this is what it was spent on; nothing, where no provider was reached.
     Settle { id: HoldId, entries: Cow<'a, [Entry]> },
-    /// Nothing: it shows whether the file can be written again.
-    Probe {},
 }
 
 /// A [`Record`] as a start needs it: the entries of a settlement are checked by their sum, and not built.
@@ -27,8 +25,6 @@ pub(super) enum Outline {
     Reserve { id: HoldId, hold: Hold },
     /// As [`Record::Settle`].
     Settle { id: HoldId },
-    /// As [`Record::Probe`].
-    Probe {},
 }
 
 /// Encodes a record into a buffer that the thread keeps, and shows the line.

@@ -54,7 +54,6 @@ impl Found {
             Outline::Settle { id } => {
                 self.open.remove(&id);
             }
-            Outline::Probe {} => {}
         }
     }
 }

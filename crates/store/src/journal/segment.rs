@@ -36,6 +36,15 @@ impl Segment {
         Ok(())
     }
 
+    /// Finds out whether there is room for many records more, and leaves nothing of it behind.
+    pub(super) fn probe(&mut self, disk: &Disk) -> Result<(), Error> {
+        self.mend(disk)?;
+        self.is_torn = true;
+        let written = disk.write(&self.file, &[b' '; PROBE_BYTES]);
+        self.mend(disk)?;
+        written.map_err(|source| cannot("write", &self.path, source))
+    }
+
     /// Cuts off what a failed write left behind.
     pub(super) fn mend(&mut self, disk: &Disk) -> Result<(), Error> {
         if self.is_torn {
@@ -89,3 +98,5 @@ pub(super) fn cannot(action: &'static str, path: &Path, source: io::Error) -> Er
 }
 
 const READ_BYTES: usize = 64 << 10;
+/// A full disk takes a few bytes more where a block is not full; that is not room.
+const PROBE_BYTES: usize = 64 << 10;
