@@ -41,8 +41,8 @@ impl Session {
     /// Runs a statement to its end and returns its rows.
     pub(crate) async fn rows(&mut self, statement: Statement<'_>) -> Result<Vec<Row>, Error> {
         macro_rules! rows {
-            ($connection:expr, $row:path) => {{
-                let mut query = sqlx::query(statement.sql);
+            ($connection:expr, $row:path, $marker:expr) => {{
+                let mut query = sqlx::query(statement.text.sql($marker));
                 for value in statement.values {
                     query = match value {
                         Value::Text(text) => query.bind(text),
@@ -53,8 +53,8 @@ impl Session {
             }};
         }
         Ok(match self.connection()? {
-            Connection::Sqlite(connection) => rows!(connection, Row::Sqlite),
-            Connection::Postgres(connection) => rows!(connection, Row::Postgres),
+            Connection::Sqlite(connection) => rows!(connection, Row::Sqlite, Marker::Nameless),
+            Connection::Postgres(connection) => rows!(connection, Row::Postgres, Marker::Numbered),
         })
     }
 
@@ -88,23 +88,34 @@ impl Drop for Session {
 
 /// SQL with the values of its parameters `$1`, `$2`, ….
 pub(crate) struct Statement<'a> {
-    sql: SqlStr,
+    text: Text,
     values: Vec<Value<'a>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Text {
+    Whole(&'static str),
+    Rows { before: &'static str, rows: usize, columns: usize, after: &'static str },
+}
+
+/// How a parameter is written. SQLite searches all the names of a statement for each that it binds, and knows
+/// parameters without a name.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Marker {
+    Numbered,
+    Nameless,
 }
 
 impl<'a> Statement<'a> {
     pub(crate) fn new(sql: &'static str) -> Statement<'a> {
-        Statement { sql: sql.into_sql_str(), values: Vec::new() }
+        Statement { text: Text::Whole(sql), values: Vec::new() }
     }
 
-    /// `before`, then VALUES with that many rows of that many parameters, then `after`.
+    /// `before`, then VALUES with that many rows of that many parameters, then `after`. Before and after have none. Few
+    /// different numbers of rows should be used: each is a text and a prepared statement of its own.
     pub(crate) fn with_rows(before: &'static str, rows: usize, columns: usize, after: &'static str) -> Statement<'a> {
-        // As many as there are statements, times the few numbers of rows that they are used with.
-        static TEXTS: Mutex<BTreeMap<(&str, usize, &str), SqlStr>> = Mutex::new(BTreeMap::new());
-        let mut texts = TEXTS.lock().unwrap_or_else(PoisonError::into_inner);
-        let text = texts.entry((before, rows, after));
-        let sql = text.or_insert_with(|| AssertSqlSafe(values(before, rows, columns, after)).into_sql_str()).clone();
-        Statement { sql, values: Vec::with_capacity(rows.saturating_mul(columns)) }
+        let values = Vec::with_capacity(rows.saturating_mul(columns));
+        Statement { text: Text::Rows { before, rows, columns, after }, values }
     }
 
     /// Adds the value of the next parameter.
@@ -114,19 +125,34 @@ impl<'a> Statement<'a> {
     }
 }
 
-fn values(before: &str, rows: usize, columns: usize, after: &str) -> String {
+impl Text {
+    fn sql(self, marker: Marker) -> SqlStr {
+        static MADE: Mutex<BTreeMap<(Text, Marker), SqlStr>> = Mutex::new(BTreeMap::new());
+        let (before, rows, columns, after) = match self {
+            Text::Whole(sql) => return sql.into_sql_str(),
+            Text::Rows { before, rows, columns, after } => (before, rows, columns, after),
+        };
+        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let make = || AssertSqlSafe(values(before, rows, columns, after, marker)).into_sql_str();
+        made.entry((self, marker)).or_insert_with(make).clone()
+    }
+}
+
+fn values(before: &str, rows: usize, columns: usize, after: &str, marker: Marker) -> String {
     let mut sql = format!("{before} VALUES ");
     for parameter in 1..=rows.saturating_mul(columns) {
-        let separator = match parameter {
+        sql.push_str(match parameter {
             1 => "(",
             _ if parameter % columns == 1 => "), (",
             _ => ", ",
-        };
-        // Writing to a string cannot fail.
-        let _ = write!(sql, "{separator}${parameter}");
+        });
+        match marker {
+            // Writing to a string cannot fail.
+            Marker::Numbered => drop(write!(sql, "${parameter}")),
+            Marker::Nameless => sql.push('?'),
+        }
     }
-    let _ = write!(sql, ") {after}");
-    sql
+    sql + ") " + after
 }
 
 /// What a parameter can be.

@@ -50,14 +50,14 @@ impl Store {
             return session.commit().await;
         }
         let mut sums = Sums::new();
-        for chunk in entries.chunks(ROWS_PER_STATEMENT) {
+        for chunk in in_chunks(entries) {
             match rows {
                 Rows::New => insert_new(&mut session, instance, chunk, &mut sums).await?,
                 Rows::Doubtful => insert_missing(&mut session, instance, chunk, &mut sums).await?,
             }
         }
         let sums: Vec<_> = sums.into_iter().collect();
-        for chunk in sums.chunks(ROWS_PER_STATEMENT) {
+        for chunk in in_chunks(&sums) {
             add_to_totals(&mut session, instance, chunk).await?;
         }
         session.commit().await
@@ -245,6 +245,15 @@ const ENTRIES_OF_KEY: &str = concat!(
     " FROM ledger WHERE key_id = $1 AND period = $2 ORDER BY at_ms DESC, hold DESC, attempt DESC LIMIT $3"
 );
 
-/// SQLite's time for a statement grows with the square of its `$` parameters, 17 a row, and few different statements
-/// stay prepared.
-const ROWS_PER_STATEMENT: usize = 6;
+/// Rows of one statement. Each statement is a journey to the connection's thread or server and back.
+const ROWS_PER_STATEMENT: usize = 128;
+
+/// Chunks of powers of two, so that few different statements are prepared.
+fn in_chunks<T>(mut rows: &[T]) -> impl Iterator<Item = &[T]> {
+    std::iter::from_fn(move || {
+        let length = rows.len().checked_ilog2().map(|power| 1 << power)?;
+        let (chunk, rest) = rows.split_at_checked(ROWS_PER_STATEMENT.min(length))?;
+        rows = rest;
+        Some(chunk)
+    })
+}
