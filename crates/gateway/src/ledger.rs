@@ -22,7 +22,6 @@ use wire::usage::Usage;
 use crate::call::{Call, Payload};
 use crate::clock;
 use crate::config::{self, Config};
-use crate::directory::Health;
 use crate::estimate::{self, Prompt};
 use crate::keys::Caller;
 use crate::limits::budget::{Amount, Ceiling, ShortKind};
@@ -54,8 +53,6 @@ pub struct Ledger {
     counters: Arc<Semaphore>,
     /// The sums of the month before this start are in `budgets`.
     is_restored: AtomicBool,
-    /// Whether the journal can be written.
-    pub health: Health,
     instance: String,
 }
 
@@ -131,7 +128,6 @@ impl Ledger {
             tasks,
             counters: Arc::new(Semaphore::new(COUNTERS)),
             is_restored: AtomicBool::new(false),
-            health: Health::default(),
             instance,
         };
         Ok((Arc::new(ledger), alerts))
@@ -214,6 +210,11 @@ impl Ledger {
     /// Whether holds can be written down.
     pub fn is_writable(&self) -> bool {
         self.journal.is_writable()
+    }
+
+    /// Why they cannot.
+    pub fn problem(&self) -> Option<String> {
+        self.journal.failure()
     }
 
     /// Whether the month's sums from before this start are known.

@@ -270,8 +270,10 @@ impl Journal {
     /// [`Error::File`]; they still wait, and the next call tries again.
     pub fn flush(&self) -> Result<(), Error> {
         let mut tail = locked(&self.tail);
+        // What waits can be small enough for the room that is left.
+        let was_failing = self.write_health.is_failing();
         self.write_waiting(&mut tail)?;
-        if self.write_health.is_failing() {
+        if was_failing {
             let result = tail.current.probe(&self.directory.disk);
             self.write_health.note(&result);
             return result;

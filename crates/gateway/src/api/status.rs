@@ -146,7 +146,7 @@ fn storage(gateway: &Gateway) -> StorageReport {
             Some(shared) if shared.is_up() => "up",
             Some(_) => "down",
         },
-        ledger_problem: gateway.ledger.health.problem(),
+        ledger_problem: gateway.ledger.problem(),
     }
 }
 

@@ -38,13 +38,34 @@ pub(super) fn journal_options(config: &Config) -> Options {
     Options { fsync, ..Options::default() }
 }
 
-/// Moves entries until `stop`.
+/// Keeps the journal written and moves its entries until `stop`. A database that is away does not keep the journal
+/// waiting.
 pub async fn run(ledger: Arc<Ledger>, store: Arc<Store>, stop: CancellationToken) {
+    tokio::join!(keep_written(&ledger, &stop), keep_moving(&ledger, &store, &stop));
+}
+
+async fn keep_written(ledger: &Arc<Ledger>, stop: &CancellationToken) {
+    let mut is_told = false;
+    while !stop.is_cancelled() {
+        let problem = flush(ledger).await.err();
+        if let Some(problem) = &problem
+            && !is_told
+        {
+            error!(error = %Chain(problem), "the journal of money cannot be written; requests that cost are refused");
+        }
+        is_told = problem.is_some();
+        tokio::select! {
+            () = tokio::time::sleep(TURN) => {}
+            () = stop.cancelled() => {}
+        }
+    }
+}
+
+async fn keep_moving(ledger: &Arc<Ledger>, store: &Store, stop: &CancellationToken) {
     let mut place = None;
     let mut is_told = false;
     loop {
-        flush(&ledger).await;
-        let pause = match ship(&ledger, &store, &mut place).await {
+        let pause = match ship(ledger, store, &mut place).await {
             Ok(()) => {
                 is_told = false;
                 TURN
@@ -66,23 +87,19 @@ pub async fn run(ledger: Arc<Ledger>, store: Arc<Store>, stop: CancellationToken
 
 /// Moves what is left when no request runs any more. What cannot be moved in time stays in the journal.
 pub async fn last(ledger: &Arc<Ledger>, store: &Store) {
-    flush(ledger).await;
+    if let Err(problem) = flush(ledger).await {
+        error!(error = %Chain(&problem), "what the requests that ended last have cost is not in the journal");
+    }
     match tokio::time::timeout(LAST, ship(ledger, store, &mut None)).await {
         Ok(Ok(())) => {}
         Ok(Err(_)) | Err(_) => warn!("the database takes no entries; the next start brings what the journal has"),
     }
 }
 
-async fn flush(ledger: &Arc<Ledger>) {
+async fn flush(ledger: &Arc<Ledger>) -> Result<(), Error> {
     let journal = ledger.journal.clone();
-    let flushed = tokio::task::spawn_blocking(move || journal.flush().and_then(|()| journal.sync())).await;
-    if let Ok(Err(problem)) = flushed
-        && ledger.health.note(Some(problem.to_string()))
-    {
-        error!(error = %Chain(&problem), "the journal of money cannot be written; requests that cost are refused");
-    } else if ledger.is_writable() {
-        ledger.health.note(None);
-    }
+    let flushed = tokio::task::spawn_blocking(move || journal.flush().and_then(|()| journal.sync()));
+    flushed.await.unwrap_or_else(|_| Err(Error::Corrupt { what: "writing the journal panicked".to_owned() }))
 }
 
 /// Brings everything that the journal has to the database.

@@ -33,7 +33,7 @@ if step == 'admit' then
     redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', now)
     if places > 0 and redis.call('ZCARD', KEYS[2]) >= places then
         code, pause = 2, 1000
-    elseif wait(requests, 1) > 0 then
+    elseif wait(requests, 1) > 0 and wait(requests, 1) >= wait(used, 1) then
         code, pause = 1, wait(requests, 1)
     elseif wait(used, 1) > 0 then
         code, pause = 3, wait(used, 1)

@@ -142,10 +142,20 @@ impl Meter {
         if limits.max_concurrent.is_some_and(|most| state.active >= most) {
             return Err(state.refusal(RateKind::Concurrency, PLACE_WAIT, limits, now_ms));
         }
-        let tokens = limits.tpm.map_or(Ok(()), |tpm| state.tokens.wait(tpm, 1, now_ms));
-        tokens.map_err(|wait| state.refusal(RateKind::Tokens, wait, limits, now_ms))?;
-        let requests = limits.rpm.map_or(Ok(()), |rpm| state.requests.take(rpm, 1, now_ms));
-        requests.map_err(|wait| state.refusal(RateKind::Requests, wait, limits, now_ms))?;
+        let requests = limits.rpm.and_then(|rpm| state.requests.wait(rpm, 1, now_ms).err());
+        let tokens = limits.tpm.and_then(|tpm| state.tokens.wait(tpm, 1, now_ms).err());
+        // Of two waits the longer one: after the shorter the other limit would refuse.
+        match (requests, tokens) {
+            (Some(wait), other) if Some(wait) >= other => {
+                return Err(state.refusal(RateKind::Requests, wait, limits, now_ms));
+            }
+            (_, Some(wait)) => return Err(state.refusal(RateKind::Tokens, wait, limits, now_ms)),
+            (_, None) => {}
+        }
+        if let Some(rpm) = limits.rpm {
+            let taken = state.requests.take(rpm, 1, now_ms);
+            debug_assert!(taken.is_ok(), "there was no wait");
+        }
         state.active = state.active.saturating_add(1);
         Ok(state.status(limits, now_ms))
     }
