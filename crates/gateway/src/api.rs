@@ -2,6 +2,7 @@
 
 pub mod access;
 mod admin;
+mod breakers;
 mod budget;
 mod chat;
 mod embeddings;
@@ -58,6 +59,7 @@ pub fn router(worker: Arc<Worker>) -> Router {
         .route_layer(from_fn_with_state(gateway.clone(), access::scraper));
     let reader = Router::new()
         .route("/api/budget", get(budget::show))
+        .route("/api/circuit-breakers", get(breakers::show))
         .route_layer(from_fn_with_state(gateway.clone(), access::reader));
     let admin = Router::new()
         .route("/api/admin/keys", get(admin::keys::list).post(admin::keys::create))

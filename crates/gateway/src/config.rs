@@ -68,6 +68,8 @@ pub struct Config {
     pub aliases: Vec<Alias>,
     /// Names for lists of models.
     pub groups: Vec<Group>,
+    /// How providers are asked.
+    pub upstream: Upstream,
     /// How long to wait for providers.
     pub timeouts: Timeouts,
     /// How much to take from clients.
@@ -147,6 +149,15 @@ pub struct Budget {
     pub webhook_url: Option<SecretString>,
 }
 
+/// How providers are asked.
+#[derive(Clone, Debug, Default)]
+pub struct Upstream {
+    /// Certificate authorities besides the system's.
+    pub ca_file: Option<PathBuf>,
+    /// Whether another provider is asked what one's content filter refused.
+    pub fallback_on_content_filter: bool,
+}
+
 /// What happens to a model without a known price when a budget in dollars applies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownPrice {
@@ -179,16 +190,27 @@ pub struct ProviderConfig {
     pub base_url: String,
     /// How the credential travels.
     pub auth: catalog::Auth,
-    /// What opens its door, fit for a header.
-    pub credential: Option<SecretString>,
+    /// What opens its door; none where it needs none.
+    pub credentials: Vec<CredentialConfig>,
     /// How it deviates from its dialect.
     pub quirks: Vec<Quirk>,
     /// Runs on the operator's own machines.
     pub is_local: bool,
+    /// Whether it is left alone for a while after failures; without, every request is sent.
+    pub has_breaker: bool,
     /// Served by the gateway itself.
     pub is_simulated: bool,
     /// Models that the operator described; the catalogue and the provider's own list come on top.
     pub models: Vec<ModelConfig>,
+}
+
+/// One of a provider's keys.
+#[derive(Clone, Debug)]
+pub struct CredentialConfig {
+    /// The key, fit for a header.
+    pub key: SecretString,
+    /// How often it is used in relation to the others.
+    pub weight: u32,
 }
 
 /// What the operator says of one model. `None` leaves it to the catalogue and the provider.
@@ -402,6 +424,7 @@ impl Config {
             routing: Routing { strategy: Strategy::Balanced, prefer_local: false, prefer_local_ratio: 0.0 },
             aliases: Vec::new(),
             groups: Vec::new(),
+            upstream: Upstream::default(),
             timeouts: Timeouts {
                 connect: zero,
                 headers: zero,

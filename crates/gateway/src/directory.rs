@@ -6,9 +6,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex};
 
 use catalog::{Capabilities, Catalog, Kind, Price};
+use http::Uri;
 use http::uri::PathAndQuery;
-use http::{HeaderName, HeaderValue, Uri};
-use secrecy::ExposeSecret;
 use wire::Dialect;
 use wire::models::Discovered;
 
@@ -16,6 +15,7 @@ use crate::call::Surface;
 use crate::config::{Config, ProviderConfig};
 use crate::latency::Window;
 use crate::telemetry::metrics::{Metrics, OfferMetrics};
+use crate::upstream::standing::{Credential, Retries, Standing};
 
 /// Ollama's names carry a tag; `llama3.2` means `llama3.2:latest`.
 const DEFAULT_TAG: &str = ":latest";
@@ -29,7 +29,12 @@ pub struct Provider {
     pub name: Arc<str>,
     /// What the last health check saw.
     pub health: Arc<Health>,
-    authorization: Option<(HeaderName, HeaderValue)>,
+    /// What opens its door: at least one, if only nothing.
+    pub credentials: Vec<Arc<Credential>>,
+    /// Retries that it may be burdened with.
+    pub retries: Arc<Retries>,
+    /// What requests learned of models that are in no list.
+    unlisted: Arc<Standing>,
     base: Uri,
 }
 
@@ -46,6 +51,8 @@ pub struct Offer {
     pub listed: Option<Discovered>,
     /// What live traffic measured.
     pub stats: Arc<Stats>,
+    /// What requests learned of its health.
+    pub standing: Arc<Standing>,
     /// Its counters, resolved once.
     pub metrics: Arc<OfferMetrics>,
     /// Where its requests go.
@@ -123,24 +130,27 @@ impl Health {
 }
 
 impl Provider {
-    fn new(config: &ProviderConfig, health: Arc<Health>) -> Option<Provider> {
+    /// `previous` is the same provider as it was before; what was learned of it stays.
+    fn new(config: &ProviderConfig, previous: Option<&Arc<Provider>>) -> Option<Provider> {
         let base: Uri = config.base_url.parse().ok()?;
-        let authorization = credential_header(config);
-        Some(Provider { name: config.name.as_str().into(), config: config.clone(), health, authorization, base })
-    }
-
-    /// The header that opens its door; the value is marked sensitive.
-    pub fn authorization(&self) -> Option<&(HeaderName, HeaderValue)> {
-        self.authorization.as_ref()
+        let known = previous.map(|known| known.credentials.as_slice()).unwrap_or_default();
+        let credentials = Credential::of(config, known);
+        let is_same = is_same_credentials(known, &credentials);
+        let unlisted = previous.filter(|_| is_same).map(|known| known.unlisted.clone());
+        Some(Provider {
+            name: config.name.as_str().into(),
+            config: config.clone(),
+            health: previous.map(|known| known.health.clone()).unwrap_or_default(),
+            unlisted: unlisted.unwrap_or_else(|| Arc::new(Standing::new(credentials.len()))),
+            credentials,
+            retries: previous.map(|known| known.retries.clone()).unwrap_or_default(),
+            base,
+        })
     }
 
     /// The URI of one of its paths. `path` is a constant of the dialect.
     pub fn uri(&self, path: &str) -> Uri {
-        let mut full = self.base.path().trim_end_matches('/').to_owned();
-        full.push_str(path);
-        if let (catalog::Auth::Query(name), Some(key)) = (&self.config.auth, &self.config.credential) {
-            full = format!("{full}?{name}={}", key.expose_secret());
-        }
+        let full = self.base.path().trim_end_matches('/').to_owned() + path;
         let mut parts = self.base.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(full).ok().or(parts.path_and_query);
         Uri::from_parts(parts).unwrap_or_default()
@@ -152,16 +162,8 @@ impl Provider {
     }
 }
 
-fn credential_header(config: &ProviderConfig) -> Option<(HeaderName, HeaderValue)> {
-    let key = config.credential.as_ref()?.expose_secret();
-    let (name, value) = match &config.auth {
-        catalog::Auth::None | catalog::Auth::Query(_) => return None,
-        catalog::Auth::Bearer => (http::header::AUTHORIZATION, format!("Bearer {key}")),
-        catalog::Auth::Header(name) => (HeaderName::try_from(name.as_str()).ok()?, key.to_owned()),
-    };
-    let mut value = HeaderValue::try_from(value).ok()?;
-    value.set_sensitive(true);
-    Some((name, value))
+fn is_same_credentials(known: &[Arc<Credential>], now: &[Arc<Credential>]) -> bool {
+    known.len() == now.len() && known.iter().zip(now).all(|(known, now)| Arc::ptr_eq(known, now))
 }
 
 /// All offers, by name.
@@ -186,8 +188,7 @@ impl Directory {
     ) -> Directory {
         let mut directory = Directory::default();
         for entry in &config.providers {
-            let health = previous.provider(&entry.name).map(|known| known.health.clone()).unwrap_or_default();
-            let Some(provider) = Provider::new(entry, health).map(Arc::new) else {
+            let Some(provider) = Provider::new(entry, previous.provider(&entry.name)).map(Arc::new) else {
                 continue;
             };
             let listed = discovered.get(&entry.name).map(Vec::as_slice);
@@ -225,6 +226,7 @@ impl Directory {
                 facts: Facts::default(),
                 listed: None,
                 stats: Arc::default(),
+                standing: provider.unlisted.clone(),
                 metrics: metrics.offer(&provider.name, "other"),
                 uri: provider.uri(match surface {
                     Surface::Chat => wire::chat_path(provider.config.dialect),
@@ -257,6 +259,9 @@ impl Offer {
             facts,
             listed: None,
             stats: known.map(|offer| offer.stats.clone()).unwrap_or_default(),
+            standing: known
+                .filter(|known| is_same_credentials(&known.provider.credentials, &provider.credentials))
+                .map_or_else(|| Arc::new(Standing::new(provider.credentials.len())), |known| known.standing.clone()),
             metrics: metrics.offer(&provider.name, model),
             uri: provider.uri(path),
         }
@@ -270,6 +275,11 @@ impl Offer {
             quirks: &self.provider.config.quirks,
             context_window: self.facts.context_window,
         }
+    }
+
+    /// Whether it stands for a name that is in no list, and shares with others of that kind what is known of them.
+    pub fn is_unlisted(&self) -> bool {
+        Arc::ptr_eq(&self.standing, &self.provider.unlisted)
     }
 
     /// Its provider's wire format.

@@ -86,7 +86,8 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
     let wanted = SocketAddr::new(config.host, config.port);
     let listener = server::bind(wanted).with_context(|| format!("cannot listen on {wanted}; is the port taken?"))?;
     let address = listener.local_addr().context("the listener has no address")?;
-    let client = Client::new(config.timeouts.connect).context("cannot set up TLS")?;
+    let client =
+        Client::new(config.timeouts.connect, config.upstream.ca_file.as_deref()).context("cannot set up TLS")?;
     let (tasks, simulated) = (Tasks::new(), OnceCell::new());
     let config = place_simulated(config, &simulated, &tasks).await?;
 

@@ -21,6 +21,7 @@ use crate::ledger::{Attempt, Held, Used};
 use crate::refusal::Refusal;
 use crate::router::{Plan, Target};
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::standing::{Pass, Why};
 use crate::upstream::{Charge, Failure};
 
 /// The status under which a request counts whose client left before the end.
@@ -39,6 +40,10 @@ pub struct Record {
     place: Option<Place>,
     money: Option<(Held, Arc<Call>)>,
     attempts: Vec<Attempt>,
+    /// Targets that were not asked, each with how many attempts came before.
+    skipped: Vec<(usize, Target, Why)>,
+    /// The way in at the provider that is serving.
+    pass: Option<Pass>,
     first_content: Option<Instant>,
     stopped: Option<&'static str>,
     is_closed: bool,
@@ -85,6 +90,8 @@ impl Record {
             place: None,
             money: None,
             attempts: Vec::new(),
+            skipped: Vec::new(),
+            pass: None,
             first_content: None,
             stopped: None,
             is_closed: false,
@@ -112,19 +119,42 @@ impl Record {
         self.money = Some((held, call));
     }
 
-    /// Notes that an attempt begins. From here on its provider may charge for the prompt.
-    pub fn begin_attempt(&mut self, target: &Target) {
+    /// Notes a target that is not asked.
+    pub fn skipped(&mut self, target: &Target, why: Why) {
+        self.skipped.push((self.attempts.len(), target.clone(), why));
+    }
+
+    /// Notes that an attempt begins. From here on its provider may charge for the prompt. Tells whether the provider had
+    /// one of this request's before.
+    pub fn begin_attempt(&mut self, target: &Target) -> bool {
+        let provider = &target.offer.provider;
+        let is_again = self.attempts_at(&provider.name) > 0;
+        if is_again {
+            target.offer.metrics.retry();
+        } else {
+            provider.retries.deposit();
+        }
         let used = Used::Counted { reported: Usage::default(), generated: Generated::default() };
         self.attempts.push(Attempt { target: target.clone(), failure: None, used });
+        is_again
+    }
+
+    /// Keeps the way in at the provider that serves now; how the answer ends says how well it is.
+    pub fn served(&mut self, pass: Pass) {
+        self.pass = Some(pass);
     }
 
     /// Notes how the latest attempt failed.
     pub fn attempt_failed(&mut self, failure: &Failure) {
-        let code = failure.kind.code();
+        let rule = failure.kind.rule();
+        let code = rule.code;
+        if let Some(mut pass) = self.pass.take() {
+            pass.failed(failure, true, clock::now());
+        }
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.failure = Some(code);
             attempt.target.offer.metrics.failure(code);
-            if failure.kind.charge() == Charge::Nothing {
+            if rule.charge == Charge::Nothing {
                 attempt.used = Used::Nothing;
             }
         }
@@ -137,6 +167,20 @@ impl Record {
         self.attempts.len()
     }
 
+    /// How many of them at one provider.
+    pub fn attempts_at(&self, provider: &str) -> usize {
+        self.attempts.iter().filter(|attempt| &*attempt.target.offer.provider.name == provider).count()
+    }
+
+    /// Whether another than the first target of the plan serves.
+    fn is_fallback(&self) -> bool {
+        let moved = match (self.attempts.first(), self.attempts.last()) {
+            (Some(first), Some(last)) => !Arc::ptr_eq(&first.target.offer, &last.target.offer),
+            (Some(_) | None, _) => false,
+        };
+        moved || !self.skipped.is_empty()
+    }
+
     /// The target that is serving, or was tried last.
     pub fn target(&self) -> Option<&Target> {
         self.attempts.last().map(|attempt| &attempt.target)
@@ -147,6 +191,9 @@ impl Record {
         if self.first_content.is_none() {
             let now = clock::now();
             self.first_content = Some(now);
+            if let Some(pass) = &mut self.pass {
+                pass.succeeded(now);
+            }
             if let Some(target) = self.target() {
                 target.offer.stats.first_content.record(now.duration_since(self.received));
             }
@@ -189,11 +236,6 @@ impl Record {
         let Some(target) = self.target() else {
             return RawValue::NULL.to_owned();
         };
-        let attempts = self.attempts.iter().map(|attempt| AttemptMetadata {
-            provider: &attempt.target.offer.provider.name,
-            model: &attempt.target.offer.model,
-            outcome: attempt.failure.unwrap_or("ok"),
-        });
         let latency = clock::now().duration_since(self.received);
         let metadata = Metadata {
             provider: &target.offer.provider.name,
@@ -204,10 +246,26 @@ impl Record {
             estimated: matches!(self.attempts.last(), Some(Attempt { used: Used::Estimated(_), .. })),
             stopped: self.stopped,
             cache_hit: false,
-            fallback_used: self.attempts.len() > 1,
-            attempts: attempts.collect(),
+            fallback_used: self.is_fallback(),
+            attempts: self.trail(),
         };
         serde_json::value::to_raw_value(&metadata).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    /// Every target that was asked or skipped, in order.
+    fn trail(&self) -> Vec<AttemptMetadata<'_>> {
+        fn entry<'a>(target: &'a Target, outcome: &'a str) -> AttemptMetadata<'a> {
+            AttemptMetadata { provider: &target.offer.provider.name, model: &target.offer.model, outcome }
+        }
+        let mut trail = Vec::with_capacity(self.attempts.len() + self.skipped.len());
+        for number in 0..=self.attempts.len() {
+            let skipped = self.skipped.iter().filter(|(before, ..)| *before == number);
+            trail.extend(skipped.map(|(_, target, why)| entry(target, why.as_str())));
+            trail.extend(
+                self.attempts.get(number).map(|attempt| entry(&attempt.target, attempt.failure.unwrap_or("ok"))),
+            );
+        }
+        trail
     }
 
     /// Closes the record of a request that gets no answer, and hands the reason back.
@@ -223,8 +281,14 @@ impl Record {
             return;
         }
         self.metrics.active_requests.dec();
-        let total = clock::now().duration_since(self.received);
+        let now = clock::now();
+        let total = now.duration_since(self.received);
         let usage = self.usage();
+        if let Some(mut pass) = self.pass.take()
+            && status == 200
+        {
+            pass.succeeded(now);
+        }
         match self.target() {
             Some(target) => {
                 let offer = &target.offer;
@@ -234,7 +298,7 @@ impl Record {
                     offer.metrics.latency(first, total);
                     offer.stats.total.record(total);
                 }
-                if self.attempts.len() > 1 && status == 200 {
+                if status == 200 && self.is_fallback() {
                     offer.metrics.fallback();
                 }
             }

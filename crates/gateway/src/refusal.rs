@@ -110,6 +110,16 @@ pub enum Refusal {
         /// How many attempts were made.
         attempts: usize,
     },
+    /// Every provider that could serve is known not to, at the moment.
+    NoProviderAvailable {
+        /// When one may be asked again.
+        retry_after: Duration,
+    },
+    /// Every provider that could serve has asked for a rest.
+    ProvidersRest {
+        /// When the first is over.
+        retry_after: Duration,
+    },
     /// A stream broke after its content had begun.
     Interrupted(Box<Failure>),
     /// A stream ran longer than any stream may.

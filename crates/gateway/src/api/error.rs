@@ -217,6 +217,25 @@ impl<'a> ErrorAnswer<'a> {
                 )
             },
             Refusal::Upstream { failure, attempts } => upstream(failure, *attempts),
+            Refusal::NoProviderAvailable { retry_after } => ErrorAnswer {
+                retry_after: Some(*retry_after),
+                should_retry: Some(true),
+                ..server(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "no_provider_available",
+                    "Every provider that could serve this request has been failing; the next try is after `Retry-After`.",
+                )
+            },
+            Refusal::ProvidersRest { retry_after } => ErrorAnswer {
+                retry_after: Some(*retry_after),
+                should_retry: Some(true),
+                ..answer(
+                    StatusCode::TOO_MANY_REQUESTS,
+                    RATE_LIMIT,
+                    "provider_rate_limited",
+                    "Every provider that could serve this request is limiting the gateway's rate.",
+                )
+            },
             Refusal::Interrupted(failure) => interrupted(failure),
             Refusal::StreamDeadline => ErrorAnswer {
                 kind: TIMEOUT,
@@ -366,7 +385,9 @@ fn upstream(failure: &Failure, attempts: usize) -> ErrorAnswer<'_> {
             let answer = fault(StatusCode::BAD_REQUEST, error.problem.code(), error.message.as_ref());
             return ErrorAnswer { param: error.param.as_deref(), ..answer };
         }
-        Kind::Unreachable => (StatusCode::BAD_GATEWAY, API, "could not be reached"),
+        Kind::Unresolved | Kind::Unreachable => (StatusCode::BAD_GATEWAY, API, "could not be reached"),
+        Kind::Reset | Kind::NotProcessed => (StatusCode::BAD_GATEWAY, API, "closed the connection without an answer"),
+        Kind::GivenUp => (StatusCode::BAD_GATEWAY, API, "gave the request up"),
         Kind::ConnectTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "did not accept a connection in time"),
         Kind::Tls => (StatusCode::BAD_GATEWAY, API, "could not be reached securely: its certificate was refused"),
         Kind::HeadersTimeout => (StatusCode::GATEWAY_TIMEOUT, TIMEOUT, "did not answer in time"),
@@ -434,7 +455,7 @@ fn redact(message: &str) -> Cow<'_, str> {
 fn interrupted(failure: &Failure) -> ErrorAnswer<'_> {
     let answer = upstream(failure, 1);
     match failure.kind {
-        Kind::Truncated | Kind::Unreachable => ErrorAnswer {
+        Kind::Truncated | Kind::Reset | Kind::GivenUp => ErrorAnswer {
             code: "stream_interrupted",
             message: format!("The provider `{}` broke off in the middle of its answer.", failure.provider).into(),
             ..answer

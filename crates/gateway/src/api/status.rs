@@ -11,13 +11,14 @@ use serde::Serialize;
 use super::access;
 use crate::clock;
 use crate::config::Config;
-use crate::directory::{HealthState, Provider};
+use crate::directory::{Directory, HealthState, Provider};
 use crate::gateway::Gateway;
 use crate::latency::Quantiles;
 use crate::ledger;
 use crate::limits::budget::Ceiling;
 use crate::limits::budgets::Account;
 use crate::refusal::Refusal;
+use crate::telemetry::metrics::Metrics;
 use crate::usage::MonthReport;
 
 #[derive(Serialize)]
@@ -186,9 +187,24 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     metrics.database_up.set(i64::from(storage.database_problem.is_none()));
     metrics.redis_up.set(i64::from(storage.redis != "down"));
     metrics.ledger_up.set(i64::from(storage.ledger_problem.is_none()));
+    standings(metrics, &live.directory);
     metrics.budgets_left(budgets_left(&gateway, &live.config).into_iter());
     let text = metrics.render();
     ([(header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8")], text).into_response()
+}
+
+/// Brings the gauges of breakers and credentials up to date.
+fn standings(metrics: &Metrics, directory: &Directory) {
+    let now = clock::now();
+    let breakers = directory.offers.iter().filter_map(|offer| {
+        let report = offer.standing.report(offer, now);
+        report.is_touched.then(|| (&offer.provider.name, &*offer.model, report.state))
+    });
+    let retired = directory.providers.iter().map(|provider| {
+        let retired = provider.credentials.iter().filter(|credential| credential.retired(now).is_some());
+        (&provider.name, retired.count())
+    });
+    metrics.standings(breakers, retired);
 }
 
 /// What is left of each budget that there is.

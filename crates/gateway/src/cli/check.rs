@@ -23,7 +23,7 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         Ok(config) => config,
         Err(problems) => return Ok(serve::refuse(&problems)),
     };
-    let client = Client::new(config.timeouts.connect)?;
+    let client = Client::new(config.timeouts.connect, config.upstream.ca_file.as_deref())?;
     let registry = Registry::new(config, Catalog::embedded(), Arc::new(Metrics::new()));
     let live = registry.snapshot();
     let mut out = std::io::stdout().lock();

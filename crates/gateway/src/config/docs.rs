@@ -1,7 +1,6 @@
 //! Writes `.env.example` and `docs/configuration.md` from the settings table and the catalogue, and fails when they
 //! are out of date.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
@@ -35,7 +34,8 @@ fn every_example_of_the_documents_loads() {
     assert!(examples.len() > 4);
 
     for example in examples {
-        let environment = BTreeMap::from([("PORT_OF_THE_GATEWAY".to_owned(), "4001".to_owned())]);
+        let variables = [("PORT_OF_THE_GATEWAY", "4001"), ("OPENAI_KEY_OF_TEAM_B", "sk-2")];
+        let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let file = Some((PathBuf::from("gateway.toml"), example.to_owned()));
         let loaded = Config::load(&Sources { environment, file, ..Sources::default() });
         assert!(loaded.is_ok(), "{}\n{example}", loaded.unwrap_err());

@@ -37,8 +37,19 @@ pub(super) struct ProviderTable {
     pub(super) key: Option<Value>,
     pub(super) key_env: Option<Value>,
     pub(super) is_local: Option<bool>,
+    pub(super) circuit_breaker: Option<bool>,
     pub(super) quirks: Vec<Value>,
+    pub(super) credentials: Vec<CredentialTable>,
     pub(super) models: Vec<ModelTable>,
+}
+
+/// A `[[provider.credential]]` table: a further key.
+pub(super) struct CredentialTable {
+    pub(super) key: Option<Value>,
+    pub(super) key_env: Option<Value>,
+    pub(super) weight: Option<NonZeroU16>,
+    pub(super) place: Place,
+    pub(super) path: String,
 }
 
 /// A `[[provider.model]]` table. Prices are US dollars for a million tokens.
@@ -125,12 +136,36 @@ fn provider(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<ProviderTab
     let key = reader.scalar(table, "key");
     let key_env = reader.scalar(table, "key_env");
     let is_local = reader.parsed(table, "local", "`true` or `false`");
+    let circuit_breaker = reader.parsed(table, "circuit_breaker", "`true` or `false`");
     let quirks = reader.list(table, "quirks");
     let quirks = quirks.into_iter().filter_map(|(name, item)| reader.as_scalar(name, item)).collect();
+    let credentials = reader.tables(table, "credential");
+    let credentials = credentials.into_iter().map(|table| credential(reader, table)).collect();
     let models = reader.tables(table, "model");
     let models = models.into_iter().filter_map(|table| model(reader, table)).collect();
     reader.refuse_unknown(table, |_| None);
-    Some(ProviderTable { name: name?, dialect, base_url, key, key_env, is_local, quirks, models })
+    let name = name?;
+    Some(ProviderTable {
+        name,
+        dialect,
+        base_url,
+        key,
+        key_env,
+        is_local,
+        circuit_breaker,
+        quirks,
+        credentials,
+        models,
+    })
+}
+
+fn credential(reader: &mut Reader<'_>, mut table: Table<'_>) -> CredentialTable {
+    let table = &mut table;
+    let key = reader.scalar(table, "key");
+    let key_env = reader.scalar(table, "key_env");
+    let weight = reader.parsed(table, "weight", "a whole number from 1 to 65535");
+    reader.refuse_unknown(table, |_| None);
+    CredentialTable { key, key_env, weight, place: table.place.clone(), path: table.path.clone() }
 }
 
 fn model(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<ModelTable> {

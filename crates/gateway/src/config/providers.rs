@@ -12,7 +12,7 @@ use wire::Quirk;
 use super::file::{ModelTable, ProviderTable, Value};
 use super::problem::{Collector, Problem};
 use super::variables::Variables;
-use super::{MissingProvider, ModelConfig, ProviderConfig, VIRTUAL_MODELS};
+use super::{CredentialConfig, MissingProvider, ModelConfig, ProviderConfig, VIRTUAL_MODELS};
 
 /// What a provider's name may be long: it stands in metrics and in every request.
 const MAX_NAME: usize = 64;
@@ -83,7 +83,7 @@ impl Chooser<'_> {
         let needs_key = named.is_some() || !entry.always_enabled;
         let provider = self.provider(entry, table, variable);
         match variable {
-            Some(variable) if needs_key && provider.credential.is_none() => {
+            Some(variable) if needs_key && provider.credentials.is_empty() => {
                 self.missing.push(MissingProvider { title: provider.title, variable: variable.to_owned() });
             }
             Some(_) | None => self.providers.push(provider),
@@ -92,7 +92,7 @@ impl Chooser<'_> {
 
     /// The catalogue's entry with what the environment and the file say on top. `variable` may hold the key.
     fn provider(&mut self, entry: &Provider, table: Option<&ProviderTable>, variable: Option<&str>) -> ProviderConfig {
-        let credential = self.credential(variable, table.and_then(|table| table.key.as_ref()));
+        let credentials = self.credentials(variable, table);
         let mut quirks = entry.quirks.clone();
         quirks.extend(table.iter().flat_map(|table| &table.quirks).filter_map(|quirk| self.word::<Quirk>(quirk)));
         ProviderConfig {
@@ -100,10 +100,11 @@ impl Chooser<'_> {
             title: entry.title.clone(),
             dialect: table.and_then(|table| self.word(table.dialect.as_ref()?)).unwrap_or(entry.dialect),
             base_url: self.base_url(entry, table),
-            auth: if credential.is_some() && entry.auth == Auth::None { Auth::Bearer } else { entry.auth.clone() },
-            credential,
+            auth: if !credentials.is_empty() && entry.auth == Auth::None { Auth::Bearer } else { entry.auth.clone() },
+            credentials,
             quirks,
             is_local: table.and_then(|table| table.is_local).unwrap_or(entry.is_local),
+            has_breaker: table.and_then(|table| table.circuit_breaker).unwrap_or(true),
             is_simulated: entry.is_simulated,
             models: table.iter().flat_map(|table| &table.models).map(|model| self.model(model)).collect(),
         }
@@ -118,6 +119,25 @@ impl Chooser<'_> {
         let hint = "accepted: letters, digits and `_`; the key itself goes to `key`";
         self.problems.add(value.problem("is not the name of a variable", hint));
         None
+    }
+
+    /// The provider's keys: its usual one, and those of the `credential` tables.
+    fn credentials(&mut self, variable: Option<&str>, table: Option<&ProviderTable>) -> Vec<CredentialConfig> {
+        let usual = self.credential(variable, table.and_then(|table| table.key.as_ref()));
+        let mut credentials: Vec<_> = usual.into_iter().map(|key| CredentialConfig { key, weight: 1 }).collect();
+        for further in table.iter().flat_map(|table| &table.credentials) {
+            let variable = further.key_env.as_ref().and_then(|value| self.variable_name(value));
+            let Some(key) = self.credential(variable, further.key.as_ref()) else {
+                let problem = "has no key".to_owned();
+                let hint = "give `key_env`, the name of a variable that is set, or `key`".to_owned();
+                let place = further.place.clone();
+                self.problems.add(Problem { place, name: further.path.clone(), problem, hint });
+                continue;
+            };
+            let weight = further.weight.map_or(1, |weight| u32::from(weight.get()));
+            credentials.push(CredentialConfig { key, weight });
+        }
+        credentials
     }
 
     /// The key, from its variable or from the file. What no header could carry is refused without being shown.

@@ -243,6 +243,22 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "How long a streamed request may take, retries included.",
     },
     Setting {
+        key: "upstream.ca_file",
+        variable: "UPSTREAM_CA_FILE",
+        default: None,
+        form: Form::Path(|config, path| config.upstream.ca_file = Some(path)),
+        change: Change::Restart(|a, b| a.upstream.ca_file != b.upstream.ca_file),
+        doc: "Certificate authorities that providers are trusted by besides the system's, as PEM.",
+    },
+    Setting {
+        key: "upstream.fallback_on_content_filter",
+        variable: "FALLBACK_ON_CONTENT_FILTER",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.upstream.fallback_on_content_filter = on),
+        change: Change::Live,
+        doc: "Whether a prompt that one provider's content filter refuses is tried at the next.",
+    },
+    Setting {
         key: "stream.keepalive_after_seconds",
         variable: "KEEPALIVE_AFTER_SECONDS",
         default: Some("15"),

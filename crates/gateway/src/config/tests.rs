@@ -251,7 +251,7 @@ fn a_key_enables_a_provider_and_its_lack_is_told() {
 
     let with = load(&[("OPENAI_API_KEY", " sk-1\n"), ("OPENAI_BASE_URL", "https://eu.example/v1")], "");
     let openai = provider(&with, "openai");
-    assert_eq!(openai.credential.as_ref().unwrap().expose_secret(), "sk-1");
+    assert_eq!(openai.credentials[0].key.expose_secret(), "sk-1");
     assert_eq!((openai.base_url.as_str(), &openai.auth), ("https://eu.example/v1", &catalog::Auth::Bearer));
     assert!(with.missing.iter().all(|missing| missing.variable != "OPENAI_API_KEY"));
 }
@@ -259,9 +259,9 @@ fn a_key_enables_a_provider_and_its_lack_is_told() {
 #[test]
 fn a_provider_of_the_file_waits_for_the_key_it_names_and_takes_the_usual_one_unasked() {
     let four_lines = "[[provider]]\nname = \"my-gpu\"\ndialect = \"openai\"\nbase_url = \"http://a\"\n";
-    assert!(provider(&load(&[], four_lines), "my-gpu").credential.is_none());
+    assert!(provider(&load(&[], four_lines), "my-gpu").credentials.is_empty());
     let with = load(&[("MY_GPU_API_KEY", "k"), ("MY_GPU_BASE_URL", "http://b")], four_lines);
-    assert_eq!(provider(&with, "my-gpu").credential.as_ref().unwrap().expose_secret(), "k");
+    assert_eq!(provider(&with, "my-gpu").credentials[0].key.expose_secret(), "k");
     assert_eq!(provider(&with, "my-gpu").base_url, "http://b");
 
     let named = format!("{four_lines}key_env = \"K\"\n");
@@ -269,7 +269,20 @@ fn a_provider_of_the_file_waits_for_the_key_it_names_and_takes_the_usual_one_una
     assert!(without.providers.iter().all(|provider| provider.name != "my-gpu"));
     let missing = MissingProvider { title: "my-gpu".to_owned(), variable: "K".to_owned() };
     assert!(without.missing.contains(&missing));
-    assert!(provider(&load(&[("K", "k")], &named), "my-gpu").credential.is_some());
+    assert!(!provider(&load(&[("K", "k")], &named), "my-gpu").credentials.is_empty());
+}
+
+#[test]
+fn a_provider_can_have_several_keys_with_weights() {
+    let file = "[[provider]]\nname = \"openai\"\n[[provider.credential]]\nkey_env = \"SECOND\"\nweight = 3\n\
+                [[provider.credential]]\nkey = \"sk-3\"\n";
+    let config = load(&[("OPENAI_API_KEY", "sk-1"), ("SECOND", "sk-2")], file);
+    let keys: Vec<_> =
+        provider(&config, "openai").credentials.iter().map(|one| (one.key.expose_secret(), one.weight)).collect();
+    assert_eq!(keys, [("sk-1", 1), ("sk-2", 3), ("sk-3", 1)]);
+
+    let text = problems(&[("OPENAI_API_KEY", "sk-1")], file);
+    assert!(text.contains("has no key") && text.contains("key_env"), "{text}");
 }
 
 #[test]
@@ -278,13 +291,13 @@ fn a_table_changes_a_provider_of_the_catalogue_and_the_environment_still_wins() 
 
     let from_file = load(&[], file);
     let openai = provider(&from_file, "openai");
-    assert_eq!(openai.credential.as_ref().unwrap().expose_secret(), "sk-file");
+    assert_eq!(openai.credentials[0].key.expose_secret(), "sk-file");
     assert_eq!(openai.base_url, "https://file.example");
     assert!(openai.quirks.contains(&Quirk::MaxTokensOnly));
 
     let both = load(&[("OPENAI_API_KEY", "sk-env"), ("OPENAI_BASE_URL", "https://env.example")], file);
     let openai = provider(&both, "openai");
-    assert_eq!(openai.credential.as_ref().unwrap().expose_secret(), "sk-env");
+    assert_eq!(openai.credentials[0].key.expose_secret(), "sk-env");
     assert_eq!(openai.base_url, "https://env.example");
 }
 
@@ -428,7 +441,7 @@ fn variables_are_filled_in_and_never_quoted() {
         "[[provider]]\nname = \"vllm\"\ndialect = \"openai\"\nbase_url = \"http://${GPU}:8000\"\nkey = \"${K}$${K}\"\n";
     let config = load(&[("GPU", "gpu7"), ("K", "secret")], file);
     assert_eq!(provider(&config, "vllm").base_url, "http://gpu7:8000");
-    assert_eq!(provider(&config, "vllm").credential.as_ref().unwrap().expose_secret(), "secret${K}");
+    assert_eq!(provider(&config, "vllm").credentials[0].key.expose_secret(), "secret${K}");
 
     let text = problems(&[("K", "secret")], "[server]\nport = \"${K}\"\nhost = \"${NOT_SET}\"\nauth = \"${\"\n");
     assert!(text.contains("server.port (gateway.toml line 2): `${K}` is not a port"), "{text}");
@@ -440,7 +453,7 @@ fn variables_are_filled_in_and_never_quoted() {
 #[test]
 fn a_secret_shows_in_no_debug_output() {
     let config = load(&[("OPENAI_API_KEY", "sk-hunter2")], "[[provider]]\nname = \"groq\"\nkey = \"gsk-hunter2\"\n");
-    assert_eq!(config.providers.iter().filter(|provider| provider.credential.is_some()).count(), 2);
+    assert_eq!(config.providers.iter().filter(|provider| !provider.credentials.is_empty()).count(), 2);
     assert!(!format!("{config:?}").contains("hunter2"));
 }
 

@@ -19,6 +19,8 @@ use prometheus_client::registry::{Registry, Unit};
 use routing::Strategy;
 use wire::usage::Usage;
 
+use crate::upstream::BreakerState;
+
 /// Upper bounds of the latency buckets in seconds: from a cache hit to a long answer.
 const LATENCY_BUCKETS: [f64; 14] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0];
 
@@ -34,6 +36,9 @@ pub struct Metrics {
     cost: Family<ModelLabels, Dollars>,
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
+    retries: Family<ModelLabels, Counter>,
+    breakers: Family<ModelLabels, Gauge>,
+    retired: Family<ProviderLabels, Gauge>,
     budget_alerts: Family<AlertLabels, Counter>,
     budget_remaining: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
     /// Requests with a key that opens nothing.
@@ -80,6 +85,11 @@ struct StageLabels {
 struct ModelLabels {
     provider: Arc<str>,
     model: Arc<str>,
+}
+
+#[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
+struct ProviderLabels {
+    provider: Arc<str>,
 }
 
 #[derive(Clone, Debug, Hash, PartialEq, Eq, EncodeLabelSet)]
@@ -142,6 +152,7 @@ pub struct OfferMetrics {
     cost: Dollars,
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
+    retries: Family<ModelLabels, Counter>,
 }
 
 impl Metrics {
@@ -155,6 +166,9 @@ impl Metrics {
             cost: Family::default(),
             failures: Family::default(),
             fallbacks: Family::default(),
+            retries: Family::default(),
+            breakers: Family::default(),
+            retired: Family::default(),
             budget_alerts: Family::default(),
             budget_remaining: Family::default(),
             wrong_keys: Counter::default(),
@@ -193,6 +207,7 @@ impl Metrics {
             cost: self.cost.get_or_create_owned(&labels),
             failures: self.failures.clone(),
             fallbacks: self.fallbacks.clone(),
+            retries: self.retries.clone(),
             labels,
         })
     }
@@ -209,6 +224,29 @@ impl Metrics {
     pub fn budget_alert(&self, api_key: &str, unit: &'static str, percent: u8) {
         let labels = AlertLabels { api_key: api_key.to_owned(), r#type: unit, percent };
         self.budget_alerts.get_or_create(&labels).inc();
+    }
+
+    /// Says how the breakers stand, and how many credentials of each provider are retired, in place of what was said
+    /// before.
+    pub fn standings<'a>(
+        &self,
+        breakers: impl Iterator<Item = (&'a Arc<str>, &'a str, BreakerState)>,
+        retired: impl Iterator<Item = (&'a Arc<str>, usize)>,
+    ) {
+        self.breakers.clear();
+        for (provider, model, state) in breakers {
+            let state = match state {
+                BreakerState::Closed => 0,
+                BreakerState::HalfOpen => 1,
+                BreakerState::Open => 2,
+            };
+            let labels = ModelLabels { provider: provider.clone(), model: model.into() };
+            self.breakers.get_or_create(&labels).set(state);
+        }
+        for (provider, count) in retired {
+            let labels = ProviderLabels { provider: provider.clone() };
+            self.retired.get_or_create(&labels).set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
     }
 
     /// Says what is left of the budgets, in place of what was said before. `api_key` is a key's id or `global`.
@@ -228,6 +266,15 @@ impl Metrics {
         registry.register("cost_dollars", "Cost at the catalogue's prices", self.cost.clone());
         registry.register("upstream_failures", "Failed attempts by cause", self.failures.clone());
         registry.register("fallbacks", "Requests served by another than the first target", self.fallbacks.clone());
+        registry.register(
+            "upstream_retries",
+            "Attempts at a provider that had failed the request",
+            self.retries.clone(),
+        );
+        let state = "Circuit breakers: 0 closed, 1 half-open, 2 open";
+        registry.register("circuit_breaker_state", state, self.breakers.clone());
+        let retired = "Credentials that a provider refuses or that are out of money";
+        registry.register("credentials_retired", retired, self.retired.clone());
         registry.register("budget_alerts", "Budgets that passed a threshold", self.budget_alerts.clone());
         let left = "What is left of this month's budgets, dollars or tokens";
         registry.register("budget_remaining", left, self.budget_remaining.clone());
@@ -285,6 +332,11 @@ impl OfferMetrics {
     pub fn failure(&self, code: &'static str) {
         let ModelLabels { provider, model } = self.labels.clone();
         self.failures.get_or_create(&FailureLabels { provider, model, code }).inc();
+    }
+
+    /// Counts an attempt at a provider that has failed the same request before.
+    pub fn retry(&self) {
+        self.retries.get_or_create(&self.labels).inc();
     }
 
     /// Counts a request that this offer served in another's place.

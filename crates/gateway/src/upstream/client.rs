@@ -1,17 +1,28 @@
 //! The HTTP client to providers: pooled, over TLS where the URL says so, without cookies, redirects or proxies.
 
-use std::error::Error as _;
+use std::error::Error as StdError;
+use std::future::Future;
+use std::io;
+use std::path::Path;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use anyhow::Context as _;
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body_util::Full;
 use hyper::body::Incoming;
-use hyper_rustls::{ConfigBuilderExt, HttpsConnector};
+use hyper_rustls::HttpsConnector;
 use hyper_util::client::legacy;
 use hyper_util::client::legacy::connect::HttpConnector;
+use hyper_util::client::legacy::connect::dns::{GaiAddrs, GaiFuture, GaiResolver, Name};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject;
+use rustls_platform_verifier::Verifier;
+use tower::Service;
 
 use super::failure::Kind;
 
@@ -23,25 +34,30 @@ const IDLE_PER_HOST: usize = 256;
 /// A client for every provider. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct Client {
-    connector: HttpsConnector<HttpConnector>,
-    http: legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    connector: Connector,
+    http: legacy::Client<Connector, Full<Bytes>>,
 }
 
+type Connector = HttpsConnector<HttpConnector<Resolver>>;
+
 impl Client {
-    /// A client that gives up connecting after `connect`, and trusts the system's certificate authorities.
+    /// A client that gives up connecting after `connect`, and trusts the system's certificate authorities and those of
+    /// `ca_file`.
     ///
     /// # Errors
-    /// The system has no usable certificate store.
-    pub fn new(connect: Duration) -> anyhow::Result<Client> {
-        let mut tcp = HttpConnector::new();
+    /// The system has no usable certificate store, or the file has none.
+    pub fn new(connect: Duration, ca_file: Option<&Path>) -> anyhow::Result<Client> {
+        let mut tcp = HttpConnector::new_with_resolver(Resolver(GaiResolver::new()));
         tcp.enforce_http(false);
         tcp.set_nodelay(true);
         tcp.set_connect_timeout(Some(connect));
         tcp.set_keepalive(Some(Duration::from_secs(60)));
         let provider = Arc::new(rustls::crypto::ring::default_provider());
+        let verifier = Verifier::new_with_extra_roots(authorities(ca_file)?, provider.clone())?;
         let tls = rustls::ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()?
-            .try_with_platform_verifier()?
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(verifier))
             .with_no_client_auth();
         let connector = hyper_rustls::HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -66,7 +82,15 @@ impl Client {
     }
 }
 
-fn pool(connector: HttpsConnector<HttpConnector>) -> legacy::Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+fn authorities(file: Option<&Path>) -> anyhow::Result<Vec<CertificateDer<'static>>> {
+    let Some(file) = file else { return Ok(Vec::new()) };
+    let found = CertificateDer::pem_file_iter(file).and_then(Iterator::collect::<Result<Vec<_>, _>>);
+    let found = found.with_context(|| format!("cannot read certificates from `{}`", file.display()))?;
+    anyhow::ensure!(!found.is_empty(), "`{}` holds no certificate", file.display());
+    Ok(found)
+}
+
+fn pool(connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
     legacy::Client::builder(TokioExecutor::new())
         .pool_timer(TokioTimer::new())
         .timer(TokioTimer::new())
@@ -75,33 +99,84 @@ fn pool(connector: HttpsConnector<HttpConnector>) -> legacy::Client<HttpsConnect
         .build(connector)
 }
 
-fn classify(error: &legacy::Error) -> Kind {
-    let mut source = error.source();
-    while let Some(cause) = source {
-        if cause.is::<rustls::Error>() {
-            return Kind::Tls;
-        }
-        if let Some(io) = cause.downcast_ref::<std::io::Error>() {
-            // rustls hides inside an I/O error, which shows only its own source.
-            if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-                return Kind::Tls;
-            }
-            if io.kind() == std::io::ErrorKind::TimedOut && error.is_connect() {
-                return Kind::ConnectTimeout;
-            }
-        }
-        source = cause.source();
+/// The system's resolver, whose failures can be told apart from those of connecting.
+#[derive(Clone, Debug)]
+struct Resolver(GaiResolver);
+
+/// A name did not resolve.
+#[derive(Debug, thiserror::Error)]
+#[error("the name does not resolve: {0}")]
+struct Unresolved(#[source] io::Error);
+
+struct Resolving(GaiFuture);
+
+impl Service<Name> for Resolver {
+    type Response = GaiAddrs;
+    type Error = Unresolved;
+    type Future = Resolving;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Unresolved>> {
+        self.0.poll_ready(cx).map_err(Unresolved)
     }
-    Kind::Unreachable
+
+    fn call(&mut self, name: Name) -> Resolving {
+        Resolving(self.0.call(name))
+    }
+}
+
+impl Future for Resolving {
+    type Output = Result<GaiAddrs, Unresolved>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        Poll::Ready(ready!(Pin::new(&mut self.0).poll(cx)).map_err(Unresolved))
+    }
+}
+
+fn classify(error: &legacy::Error) -> Kind {
+    let is_connect = error.is_connect();
+    causes(error).find_map(|cause| kind_of(cause, is_connect)).unwrap_or(match is_connect {
+        true => Kind::Unreachable,
+        false => Kind::Reset,
+    })
+}
+
+/// What one error of a chain says by itself.
+fn kind_of(cause: &(dyn StdError + 'static), is_connect: bool) -> Option<Kind> {
+    if cause.is::<Unresolved>() {
+        return Some(Kind::Unresolved);
+    }
+    if cause.is::<rustls::Error>() {
+        return Some(Kind::Tls);
+    }
+    if let Some(error) = cause.downcast_ref::<h2::Error>() {
+        return Some(http2_kind(error));
+    }
+    if cause.downcast_ref::<hyper::Error>().is_some_and(hyper::Error::is_parse) {
+        return Some(Kind::BadResponse);
+    }
+    let io = cause.downcast_ref::<io::Error>()?;
+    // rustls hides inside an I/O error, which shows only its own source.
+    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
+        return Some(Kind::Tls);
+    }
+    (io.kind() == io::ErrorKind::TimedOut && is_connect).then_some(Kind::ConnectTimeout)
+}
+
+/// A stream that is refused, or that a GOAWAY does not cover, was not begun with (RFC 9113, 6.8 and 8.7).
+fn http2_kind(error: &h2::Error) -> Kind {
+    let is_refused = error.reason() == Some(h2::Reason::REFUSED_STREAM);
+    match (is_refused || error.is_go_away() && error.is_remote(), error.is_io()) {
+        (true, _) => Kind::NotProcessed,
+        (false, true) => Kind::Reset,
+        (false, false) => Kind::GivenUp,
+    }
+}
+
+fn causes<'a>(error: &'a (dyn StdError + 'static)) -> impl Iterator<Item = &'a (dyn StdError + 'static)> {
+    // The inner reference's own method: that of the outer one would not live as long.
+    std::iter::successors(Some(error), |error| <dyn StdError>::source(*error))
 }
 
 fn chain(error: &legacy::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        text.push_str(": ");
-        text.push_str(&cause.to_string());
-        source = cause.source();
-    }
-    text
+    causes(error).map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

@@ -23,12 +23,20 @@ pub struct Failure {
 /// Kinds of failure, as the client, the loop and the metrics tell them apart.
 #[derive(Debug, Clone)]
 pub enum Kind {
-    /// The name did not resolve, the connection was refused or broke before an answer.
+    /// The provider's name did not resolve.
+    Unresolved,
+    /// The connection was refused, or could not be made for another reason.
     Unreachable,
     /// No connection within the connect timeout.
     ConnectTimeout,
     /// The TLS handshake failed.
     Tls,
+    /// The connection broke before a byte of an answer.
+    Reset,
+    /// The provider said that it did not begin with the request: HTTP/2's GOAWAY or REFUSED_STREAM.
+    NotProcessed,
+    /// The provider gave the request up that it had begun: HTTP/2's RST_STREAM, a GOAWAY that covers it.
+    GivenUp,
     /// No answer headers in time.
     HeadersTimeout,
     /// Headers, and then no content in time.
@@ -63,7 +71,37 @@ pub enum Kind {
     Untranslatable(wire::Error),
 }
 
-/// What to do after a failure.
+/// What a failure means: a row of the fault matrix in `docs/reliability.md`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rule {
+    /// The `code` that clients, logs and metrics use for it.
+    pub code: &'static str,
+    /// Whether the same target is asked again.
+    pub retry: Retry,
+    /// Who may be asked next.
+    pub verdict: Verdict,
+    /// What it says about the provider's health.
+    pub harm: Harm,
+    /// What it may have cost.
+    pub charge: Charge,
+}
+
+/// Whether the same target is asked once more.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Retry {
+    /// It is not: the next try would fail like this one, or must not happen.
+    Never,
+    /// At once, on another connection.
+    AtOnce,
+    /// After a wait drawn evenly between these.
+    After(Duration, Duration),
+    /// The same, where no other target is left.
+    AfterIfLast(Duration, Duration),
+    /// After the time that the provider named, where that is short and no other target is left.
+    AsToldIfLast,
+}
+
+/// Who may be asked after a failure.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     /// Another target may do better.
@@ -72,6 +110,23 @@ pub enum Verdict {
     LargerWindow,
     /// No target will do better: the request is at fault.
     Stop,
+}
+
+/// What a failure says about the health of its provider.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Harm {
+    /// Nothing: the request was at fault, or the provider is well.
+    None,
+    /// Nothing, the first time: connections break. It counts when the retry fails as well.
+    IfAgain,
+    /// It counts.
+    Counts,
+    /// Every further request to this model would fail like this: nobody is sent there for a while.
+    Opens,
+    /// The credential is of no use for a while; another may be.
+    Retires,
+    /// The credential has a rest until the time that the provider named.
+    Rests,
 }
 
 /// What a provider may have charged for an attempt that failed.
@@ -104,80 +159,51 @@ impl Kind {
         }
     }
 
-    /// What the fallback loop does next.
-    pub fn verdict(&self) -> Verdict {
+    /// The row of the matrix.
+    pub fn rule(&self) -> Rule {
+        use Charge::{Nothing, Received};
+        use Verdict::{LargerWindow, NextTarget, Stop};
+        let rule = |code, retry, verdict, harm, charge| Rule { code, retry, verdict, harm, charge };
         match self {
-            Kind::InvalidRequest(_) | Kind::ContentFilter(_) => Verdict::Stop,
-            Kind::ContextLength(_) => Verdict::LargerWindow,
-            Kind::Unreachable
-            | Kind::ConnectTimeout
-            | Kind::Tls
-            | Kind::HeadersTimeout
-            | Kind::FirstContentTimeout
-            | Kind::IdleTimeout
-            | Kind::Authentication
-            | Kind::QuotaExhausted
-            | Kind::ModelNotFound
-            | Kind::RateLimited
-            | Kind::Overloaded
-            | Kind::ServerError(_)
-            | Kind::BadResponse
-            | Kind::Truncated
-            | Kind::TooLarge
-            | Kind::Untranslatable(_) => Verdict::NextTarget,
-        }
-    }
-
-    /// What the attempt may have cost. A provider that refused charges nothing; one that went silent or broke off has
-    /// worked.
-    pub fn charge(&self) -> Charge {
-        match self {
-            Kind::Unreachable
-            | Kind::ConnectTimeout
-            | Kind::Tls
-            | Kind::InvalidRequest(_)
-            | Kind::ContextLength(_)
-            | Kind::ContentFilter(_)
-            | Kind::Authentication
-            | Kind::QuotaExhausted
-            | Kind::ModelNotFound
-            | Kind::RateLimited
-            | Kind::Overloaded
-            | Kind::ServerError(_)
-            | Kind::Untranslatable(_) => Charge::Nothing,
-            Kind::HeadersTimeout
-            | Kind::FirstContentTimeout
-            | Kind::IdleTimeout
-            | Kind::BadResponse
-            | Kind::Truncated
-            | Kind::TooLarge => Charge::Received,
+            Kind::Unresolved => rule("provider_unreachable", SOON, NextTarget, Harm::Counts, Nothing),
+            Kind::Unreachable => rule("provider_unreachable", Retry::Never, NextTarget, Harm::Counts, Nothing),
+            Kind::ConnectTimeout => rule("provider_timeout", Retry::Never, NextTarget, Harm::Counts, Nothing),
+            Kind::Tls => rule("provider_tls_error", Retry::Never, NextTarget, Harm::Opens, Nothing),
+            Kind::Reset => rule("provider_unreachable", Retry::AtOnce, NextTarget, Harm::IfAgain, Received),
+            Kind::NotProcessed => rule("provider_unreachable", Retry::AtOnce, NextTarget, Harm::None, Nothing),
+            Kind::GivenUp => rule("provider_error", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::HeadersTimeout => rule("provider_timeout", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::FirstContentTimeout => rule("first_token_timeout", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::IdleTimeout => rule("stream_idle_timeout", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::InvalidRequest(_) => rule("invalid_request", Retry::Never, Stop, Harm::None, Nothing),
+            Kind::ContextLength(_) => rule("context_length_exceeded", Retry::Never, LargerWindow, Harm::None, Nothing),
+            Kind::ContentFilter(_) => rule("content_filter", Retry::Never, Stop, Harm::None, Nothing),
+            Kind::Authentication => rule("provider_auth_error", Retry::Never, NextTarget, Harm::Retires, Nothing),
+            Kind::QuotaExhausted => rule("provider_quota_exhausted", Retry::Never, NextTarget, Harm::Retires, Nothing),
+            Kind::ModelNotFound => rule("provider_model_not_found", Retry::Never, NextTarget, Harm::Opens, Nothing),
+            Kind::RateLimited => rule("provider_rate_limited", Retry::AsToldIfLast, NextTarget, Harm::Rests, Nothing),
+            Kind::Overloaded => rule("provider_overloaded", LATER_IF_LAST, NextTarget, Harm::Counts, Nothing),
+            // A conflict is not a fault of the provider.
+            Kind::ServerError(409) => rule("provider_error", SOON, NextTarget, Harm::None, Nothing),
+            Kind::ServerError(408 | 500 | 502..=504) => rule("provider_error", SOON, NextTarget, Harm::Counts, Nothing),
+            Kind::ServerError(_) => rule("provider_error", Retry::Never, NextTarget, Harm::Counts, Nothing),
+            Kind::BadResponse => rule("provider_bad_response", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::Truncated => rule("provider_truncated", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::TooLarge => rule("provider_response_too_large", Retry::Never, NextTarget, Harm::Counts, Received),
+            Kind::Untranslatable(_) => rule("unsupported_parameter", Retry::Never, NextTarget, Harm::None, Nothing),
         }
     }
 
     /// The `code` that clients, logs and metrics use for it.
     pub fn code(&self) -> &'static str {
-        match self {
-            Kind::Unreachable => "provider_unreachable",
-            Kind::ConnectTimeout | Kind::HeadersTimeout => "provider_timeout",
-            Kind::Tls => "provider_tls_error",
-            Kind::FirstContentTimeout => "first_token_timeout",
-            Kind::IdleTimeout => "stream_idle_timeout",
-            Kind::InvalidRequest(_) => "invalid_request",
-            Kind::ContextLength(_) => "context_length_exceeded",
-            Kind::ContentFilter(_) => "content_filter",
-            Kind::Authentication => "provider_auth_error",
-            Kind::QuotaExhausted => "provider_quota_exhausted",
-            Kind::ModelNotFound => "provider_model_not_found",
-            Kind::RateLimited => "provider_rate_limited",
-            Kind::Overloaded => "provider_overloaded",
-            Kind::ServerError(_) => "provider_error",
-            Kind::BadResponse => "provider_bad_response",
-            Kind::Truncated => "provider_truncated",
-            Kind::TooLarge => "provider_response_too_large",
-            Kind::Untranslatable(_) => "unsupported_parameter",
-        }
+        self.rule().code
     }
 }
+
+/// A first backoff with full jitter, over a pause in which a name or a process can come back.
+const SOON: Retry = Retry::After(Duration::from_millis(100), Duration::from_millis(400));
+/// An overloaded provider gets longer.
+const LATER_IF_LAST: Retry = Retry::AfterIfLast(Duration::from_millis(500), Duration::from_millis(1_500));
 
 #[cfg(test)]
 mod tests {
@@ -216,7 +242,7 @@ mod tests {
 
         for (status, class, code, verdict) in matrix {
             let kind = Kind::from_answer(status, body(class));
-            assert_eq!((kind.code(), kind.verdict()), (code, verdict), "{status} {class:?}");
+            assert_eq!((kind.code(), kind.rule().verdict), (code, verdict), "{status} {class:?}");
         }
     }
 }

@@ -11,6 +11,7 @@ use tracing::{info, warn};
 use wire::models::Discovered;
 
 use super::{Client, Kind, attempt};
+use crate::clock;
 use crate::directory::{HealthState, Offer, Provider};
 use crate::gateway::Gateway;
 
@@ -124,13 +125,16 @@ async fn ask(
 ) -> Result<Option<Bytes>, String> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    *request.uri_mut() = provider.uri(path);
+    let mut uri = provider.uri(path);
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, attempt::JSON);
     headers.insert(header::USER_AGENT, attempt::USER_AGENT);
-    if let Some((name, value)) = provider.authorization() {
-        headers.insert(name.clone(), value.clone());
+    let now = clock::now();
+    let usable = provider.credentials.iter().find(|credential| credential.retired(now).is_none());
+    if let Some(credential) = usable.or(provider.credentials.first()) {
+        credential.sign(&mut uri, headers);
     }
+    *request.uri_mut() = uri;
     let exchange = async {
         let response = client.send(request).await.map_err(|(kind, _)| kind)?;
         let status = response.status();

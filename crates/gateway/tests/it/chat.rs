@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, NO_BREAKERS};
 
 #[tokio::test]
 async fn a_plain_chat_carries_metadata_and_headers() {
@@ -171,7 +171,7 @@ async fn a_failure_after_the_first_keep_alive_is_an_error_frame() {
 
 #[tokio::test]
 async fn upstream_errors_reach_the_client_as_the_contract_says() {
-    let gateway = Gateway::with_upstreams().await;
+    let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;
     for (directive, status, code) in [
         ("status=400", 400, "invalid_value"),
         ("status=400 error=context_length", 400, "context_length_exceeded"),

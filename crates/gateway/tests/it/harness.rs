@@ -20,6 +20,10 @@ use testkit::Upstream;
 /// The admin key of every gateway here.
 pub(crate) const ADMIN_KEY: &str = "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b";
 
+/// Lines of `gateway.toml` for tests of one failure after the other, which no breaker shall keep away.
+pub(crate) const NO_BREAKERS: &str = "[[provider]]\nname = \"openai\"\ncircuit_breaker = false\n\
+     [[provider]]\nname = \"ollama\"\ncircuit_breaker = false\n";
+
 /// A gateway with an imitation OpenAI and an imitation Ollama behind it.
 pub(crate) struct Gateway {
     pub(crate) running: Running,

@@ -126,19 +126,21 @@ async fn every_patience_with_a_provider_has_its_end_and_its_code() {
 }
 
 #[tokio::test]
-async fn at_most_four_attempts_are_made() {
-    let targets: Vec<String> = (0..6).map(|number| format!("\"dead/model-{number}\"")).collect();
-    let file = format!(
-        "[[provider]]\nname = \"dead\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
-         [groups.many]\nkind = \"ordered\"\ntargets = [{}]\n",
-        targets.join(", ")
-    );
+async fn at_most_two_attempts_are_made_at_a_provider_and_four_in_all() {
+    let target = |number: usize| format!("\"dead-{}/model-{number}\"", number / 3);
+    let targets: Vec<String> = (0..9).map(target).collect();
+    let dead = |number: usize| {
+        format!("[[provider]]\nname = \"dead-{number}\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n")
+    };
+    let providers: String = (0..3).map(dead).collect();
+    let group = format!("[groups.many]\nkind = \"ordered\"\ntargets = [{}]\n", targets.join(", "));
+    let file = providers + &group;
     let gateway = Gateway::with_settings(&file, &[]).await;
 
     let answer = gateway.ask("many", "hi").await;
 
     assert_eq!((answer.status.as_u16(), answer.error().1.as_str()), (502, "provider_unreachable"));
-    assert!(answer.text().contains("4 attempts were made"), "{}", answer.text());
+    assert!(answer.text().contains("`dead-1` could not be reached. 4 attempts were made"), "{}", answer.text());
     assert_eq!(answer.header("x-should-retry"), Some("false"));
 }
 

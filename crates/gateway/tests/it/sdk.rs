@@ -4,7 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::harness::{ADMIN_KEY, Gateway};
+use crate::harness::{ADMIN_KEY, Gateway, NO_BREAKERS};
 
 /// The suites of failures and of keys have a gateway to themselves: what it learns of a failing provider is not for the
 /// others, and once it has a key it asks everybody for one.
@@ -17,7 +17,7 @@ const KEYS_IN_NODE: &[&str] = &["keys.test.mjs"];
 async fn the_official_python_sdk_works_through_the_gateway() {
     let python = python();
     for files in [&["test_chat.py", "test_tools.py", "test_embeddings.py"][..], FAILURES_IN_PYTHON, KEYS_IN_PYTHON] {
-        let gateway = Gateway::with_upstreams().await;
+        let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;
         let mut pytest = Command::new(&python);
         pytest.args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--quiet", "--color=no"]).args(files);
         pytest.current_dir(suite("python"));
@@ -30,7 +30,7 @@ async fn the_official_python_sdk_works_through_the_gateway() {
 async fn the_official_node_sdk_works_through_the_gateway() {
     let folder = beside_the_modules();
     for files in [&["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs"][..], FAILURES_IN_NODE, KEYS_IN_NODE] {
-        let gateway = Gateway::with_upstreams().await;
+        let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;
         let mut node = node(&folder, files);
         node.env("GATEWAY_URL", gateway.url()).env("GATEWAY_ADMIN_KEY", ADMIN_KEY);
         passes(node).await;
