@@ -303,6 +303,8 @@ pub struct Limits {
     pub header_read: Duration,
     /// Time that an idle connection is kept.
     pub keep_alive: Duration,
+    /// How long a client may take no byte of its answer.
+    pub client_stall: Duration,
     /// Connections at one time.
     pub connections: usize,
     /// Requests at one time.
@@ -439,6 +441,7 @@ impl Config {
                 body_read: zero,
                 header_read: zero,
                 keep_alive: zero,
+                client_stall: zero,
                 connections: 0,
                 concurrent_requests: 0,
             },

@@ -23,7 +23,7 @@ use tracing::{debug, error, warn};
 use crate::api::access::Peer;
 use crate::api::layers;
 use crate::gateway::Gateway;
-use connection::{Busy, Connection};
+use connection::{Busy, Connection, Patience};
 use worker::Accepted;
 
 pub(crate) use linger::Linger;
@@ -91,6 +91,7 @@ fn builder() -> auto::Builder<TokioExecutor> {
         .max_concurrent_streams(100)
         .initial_stream_window_size(64 * 1024)
         .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(64 * 1024)
         .max_header_list_size(MAX_HEADER_BYTES as u32);
     builder
 }
@@ -102,12 +103,13 @@ async fn serve(stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>, ga
     let live = gateway.registry.snapshot();
     let limits = &live.config.limits;
     let busy = Busy::default();
-    let io = TokioIo::new(Connection::new(stream, busy.clone(), limits.header_read, limits.keep_alive));
+    let patience = Patience { head: limits.header_read, idle: limits.keep_alive, stall: limits.client_stall };
+    let io = TokioIo::new(Connection::new(stream, busy.clone(), patience));
     let metrics = live.metrics.clone();
     drop(live);
     let tasks = gateway.tasks.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, router, metrics) = (busy.begin(), router.clone(), metrics.clone());
+        let (guard, router, metrics) = (busy.begin(request.version()), router.clone(), metrics.clone());
         let request = request.map(|body| Linger::new(body, tasks.clone()));
         async move {
             let response = layers::serve(router, &metrics, Peer(peer), request).await;

@@ -300,6 +300,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "How long a client's idle connection is kept.",
     },
     Setting {
+        key: "limits.client_stall_seconds",
+        variable: "CLIENT_STALL_SECONDS",
+        default: Some("30"),
+        form: Form::Seconds(0.01, 3_600.0, |config, time| config.limits.client_stall = time),
+        change: Change::Live,
+        doc: "How long a client may take no byte of its answer before it is cut off.",
+    },
+    Setting {
         key: "limits.connections",
         variable: "MAX_CONNECTIONS",
         default: Some("4096"),

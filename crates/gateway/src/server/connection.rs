@@ -1,15 +1,16 @@
-//! One client connection with the two time limits that hyper does not tell apart: how long a head may take to arrive,
-//! and how long a kept connection may stay idle.
+//! One client connection with the time limits that hyper does not have or does not tell apart: how long a head may take
+//! to arrive, how long a kept connection may stay idle, and how long a client may take no byte of its answer.
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
+use http::Version;
 use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
@@ -22,12 +23,24 @@ use crate::clock::{self, Instant};
 pub(super) struct Connection {
     stream: TcpStream,
     busy: Busy,
-    head: Duration,
-    idle: Duration,
+    patience: Patience,
     waiting: Waiting,
     since: Instant,
     // Armed once and asked only when it fires, so that a request costs no re-arming.
     timer: Pin<Box<Sleep>>,
+    /// Runs while the client takes nothing of what is written.
+    stalled: Option<Pin<Box<Sleep>>>,
+}
+
+/// How long a client may take.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience {
+    /// From the first byte of a head to its last.
+    pub(super) head: Duration,
+    /// From an answer to the next request.
+    pub(super) idle: Duration,
+    /// To take the next byte of its answer.
+    pub(super) stall: Duration,
 }
 
 /// What the client is expected to do.
@@ -41,44 +54,57 @@ enum Waiting {
     Nothing,
 }
 
-/// How many requests of a connection are being served; HTTP/2 has several.
+/// What a connection and the requests on it tell each other.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Busy(Arc<AtomicUsize>);
+pub(super) struct Busy(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    /// Requests that are being served; HTTP/2 has several.
+    requests: AtomicUsize,
+    /// The client takes nothing at the moment.
+    is_stalled: AtomicBool,
+}
 
 /// One request being served, until its answer's body is gone.
 #[derive(Debug)]
-pub(super) struct Serving(Arc<AtomicUsize>);
+pub(super) struct Serving {
+    shared: Arc<Shared>,
+    /// The body is pulled by the task that writes. Of HTTP/2's streams each has a task, and a window that holds it back.
+    is_http1: bool,
+}
 
 impl Busy {
     /// A request has arrived.
-    pub(super) fn begin(&self) -> Serving {
-        self.0.fetch_add(1, Ordering::Relaxed);
-        Serving(self.0.clone())
+    pub(super) fn begin(&self, version: Version) -> Serving {
+        self.0.requests.fetch_add(1, Ordering::Relaxed);
+        Serving { shared: self.0.clone(), is_http1: version != Version::HTTP_2 }
     }
 
     fn is_busy(&self) -> bool {
-        self.0.load(Ordering::Relaxed) > 0
+        self.0.requests.load(Ordering::Relaxed) > 0
     }
 }
 
 impl Drop for Serving {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.shared.requests.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
 impl Serving {
     /// Ends with the body.
     pub(super) fn watch(self, body: Body) -> Watched {
-        Watched { body, _serving: self }
+        Watched { body, serving: self }
     }
 }
 
-/// A body that keeps its connection busy.
+/// A body that keeps its connection busy, and gives nothing while the client takes nothing: hyper would go on to fill
+/// its own buffer, and the provider would be read for nobody.
 #[derive(Debug)]
 pub(super) struct Watched {
     body: Body,
-    _serving: Serving,
+    serving: Serving,
 }
 
 impl http_body::Body for Watched {
@@ -89,6 +115,10 @@ impl http_body::Body for Watched {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
+        if self.serving.is_http1 && self.serving.shared.is_stalled.load(Ordering::Relaxed) {
+            // The task is woken when the client takes something again.
+            return Poll::Pending;
+        }
         Pin::new(&mut self.body).poll_frame(cx)
     }
 
@@ -102,11 +132,28 @@ impl http_body::Body for Watched {
 }
 
 impl Connection {
-    /// A fresh connection: its first head is due within `head` of its first byte, which is due within `idle`.
-    pub(super) fn new(stream: TcpStream, busy: Busy, head: Duration, idle: Duration) -> Connection {
+    /// A fresh connection: the first byte of its first head is due within the patience for idle ones.
+    pub(super) fn new(stream: TcpStream, busy: Busy, patience: Patience) -> Connection {
         let since = clock::now();
-        let timer = Box::pin(tokio::time::sleep_until(since + head.min(idle)));
-        Connection { stream, busy, head, idle, waiting: Waiting::Idle, since, timer }
+        let timer = Box::pin(tokio::time::sleep_until(since + patience.head.min(patience.idle)));
+        Connection { stream, busy, patience, waiting: Waiting::Idle, since, timer, stalled: None }
+    }
+
+    /// What a write has come to. One that the client does not take for too long ends the connection, and with it the
+    /// provider's work.
+    fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
+        if written.is_ready() {
+            if self.stalled.take().is_some() {
+                self.busy.0.is_stalled.store(false, Ordering::Relaxed);
+                // hyper asks the body before it writes, and has been told that there is nothing.
+                cx.waker().wake_by_ref();
+            }
+            return written;
+        }
+        self.busy.0.is_stalled.store(true, Ordering::Relaxed);
+        let patience = self.patience.stall;
+        let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
+        stalled.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the client takes nothing")))
     }
 
     fn expect(&mut self, waiting: Waiting) {
@@ -119,15 +166,15 @@ impl Connection {
     /// Nobody tells when the request is served and idleness begins, so the timer has to ask.
     fn look_again_later(&mut self, cx: &mut Context<'_>) {
         while self.timer.as_mut().poll(cx).is_ready() {
-            self.timer.as_mut().reset(clock::now() + self.idle);
+            self.timer.as_mut().reset(clock::now() + self.patience.idle);
         }
     }
 
     /// Ready when patience is over.
     fn poll_patience(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let limit = match self.waiting {
-            Waiting::Idle => self.idle,
-            Waiting::Head => self.head,
+            Waiting::Idle => self.patience.idle,
+            Waiting::Head => self.patience.head,
             Waiting::Nothing => return Poll::Pending,
         };
         let until = self.since + limit;
@@ -175,7 +222,8 @@ impl AsyncRead for Connection {
 
 impl AsyncWrite for Connection {
     fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, bytes)
+        let written = Pin::new(&mut self.stream).poll_write(cx, bytes);
+        self.watch_write(cx, written)
     }
 
     fn poll_write_vectored(
@@ -183,7 +231,8 @@ impl AsyncWrite for Connection {
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
     ) -> Poll<Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, slices)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
+        self.watch_write(cx, written)
     }
 
     fn is_write_vectored(&self) -> bool {

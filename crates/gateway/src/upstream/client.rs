@@ -31,6 +31,9 @@ const IDLE: Duration = Duration::from_secs(50);
 /// Idle connections kept per provider: more than bursts leave behind, fewer than file descriptors allow.
 const IDLE_PER_HOST: usize = 256;
 
+/// What is read from a provider ahead of what its client takes. An answer's head has to fit as well.
+const MAX_BUFFER_BYTES: usize = 32 * 1024;
+
 /// A client for every provider. Cloning shares the pool.
 #[derive(Clone, Debug)]
 pub struct Client {
@@ -96,6 +99,7 @@ fn pool(connector: Connector) -> legacy::Client<Connector, Full<Bytes>> {
         .timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_PER_HOST)
+        .http1_max_buf_size(MAX_BUFFER_BYTES)
         .build(connector)
 }
 
