@@ -32,8 +32,10 @@ use crate::shared::Shared;
 use crate::tasks::Tasks;
 use crate::tokens;
 
-/// Requests whose tokens are counted at one time; beyond that they are reckoned by their size.
-const COUNTERS: usize = 64;
+/// Requests whose tokens wait to be counted; beyond that they are reckoned by their size.
+const UNCOUNTED: usize = 4_096;
+/// Those that are counted at one time: it is work for a processor.
+const COUNTERS: usize = 2;
 /// A provider's count that is this many times our own cannot be true.
 const ABSURD: u64 = 10;
 /// Tokens that a prompt or an answer may have beyond what can be seen: system text of the provider's, hidden thought.
@@ -50,6 +52,7 @@ pub struct Ledger {
     /// Who has used how much.
     pub budgets: Arc<Budgets>,
     tasks: Tasks,
+    uncounted: Arc<Semaphore>,
     counters: Arc<Semaphore>,
     /// The sums of the month before this start are in `budgets`.
     is_restored: AtomicBool,
@@ -126,6 +129,7 @@ impl Ledger {
             journal: Arc::new(journal),
             budgets: Arc::new(budgets),
             tasks,
+            uncounted: Arc::new(Semaphore::new(UNCOUNTED)),
             counters: Arc::new(Semaphore::new(COUNTERS)),
             is_restored: AtomicBool::new(false),
             instance,
@@ -232,21 +236,19 @@ impl Held {
             done(self.close(attempts, 0, |generated| generated.bytes()));
             return;
         }
-        match self.ledger.counters.clone().try_acquire_owned() {
-            Ok(permit) => {
-                let tasks = self.ledger.tasks.clone();
-                tasks.spawn_blocking(move || {
-                    done(self.close(attempts, prompt_tokens(&call), |generated| {
-                        generated.scale(tokens::count(generated.text()))
-                    }));
-                    drop(permit);
-                });
-            }
-            Err(_) => {
-                let input = estimate::likely_input(&call);
-                done(self.close(attempts, input, |generated| generated.bytes().div_ceil(4)));
-            }
-        }
+        let Ok(place) = self.ledger.uncounted.clone().try_acquire_owned() else {
+            let input = estimate::likely_input(&call);
+            return done(self.close(attempts, input, |generated| generated.bytes().div_ceil(4)));
+        };
+        let (tasks, counters) = (self.ledger.tasks.clone(), self.ledger.counters.clone());
+        tasks.spawn_blocking(counters, move || {
+            done(
+                self.close(attempts, prompt_tokens(&call), |generated| {
+                    generated.scale(tokens::count(generated.text()))
+                }),
+            );
+            drop(place);
+        });
     }
 
     fn close(mut self, attempts: Vec<Attempt>, input: u64, output: impl Fn(&Generated) -> u64) -> Amount {

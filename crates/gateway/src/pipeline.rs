@@ -10,7 +10,7 @@ use crate::admission;
 use crate::affordable::{self, Cap};
 use crate::call::{Call, Head, Surface};
 use crate::gateway::Gateway;
-use crate::ledger;
+use crate::ledger::{self, Used};
 use crate::limits::rates::RateStatus;
 use crate::live::Live;
 use crate::record::Record;
@@ -117,6 +117,9 @@ async fn stream(mut opening: Opening, limits: StreamLimits, rates: RateStatus) -
 
 async fn whole(answer: wire::Whole, call: &Arc<Call>, mut record: Record, rates: RateStatus) -> Reply {
     let used = ledger::used_by_answer(call, &answer).await;
+    if !matches!(used, Used::Reported(_)) {
+        record.counted_against(&answer.usage);
+    }
     record.used(used);
     let body = wire::splice::append_member(&answer.body, "x-gateway", record.metadata().get().as_bytes());
     let target = record.target().cloned();

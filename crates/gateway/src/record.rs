@@ -148,13 +148,15 @@ impl Record {
     pub fn attempt_failed(&mut self, failure: &Failure) {
         let rule = failure.kind.rule();
         let code = rule.code;
-        if let Some(mut pass) = self.pass.take() {
+        let mut pass = self.pass.take();
+        if let Some(pass) = &mut pass {
             pass.failed(failure, true, clock::now());
         }
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.failure = Some(code);
             attempt.target.offer.metrics.failure(code);
-            if rule.charge == Charge::Nothing {
+            // What has sent content has worked, whatever it says now.
+            if rule.charge == Charge::Nothing && pass.is_none() {
                 attempt.used = Used::Nothing;
             }
         }
@@ -204,6 +206,13 @@ impl Record {
     pub fn used(&mut self, used: Used) {
         if let Some(attempt) = self.attempts.last_mut() {
             attempt.used = used;
+        }
+    }
+
+    /// Notes that our own count is used where the provider has told one: it cannot be true.
+    pub fn counted_against(&self, reported: &Usage) {
+        if let (Some(target), false) = (self.target(), reported.is_unknown()) {
+            target.offer.metrics.usage_mismatch();
         }
     }
 

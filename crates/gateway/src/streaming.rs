@@ -116,7 +116,8 @@ impl StreamBody {
 
     fn new(state: State, limits: StreamLimits) -> StreamBody {
         let latest = clock::now();
-        let timer = Box::pin(tokio::time::sleep_until((latest + limits.keepalive).min(limits.deadline)));
+        let first_look = (latest + limits.keepalive.min(limits.idle)).min(limits.deadline);
+        let timer = Box::pin(tokio::time::sleep_until(first_look));
         let closing = Box::pin(limits.closing.clone().cancelled_owned());
         StreamBody { state, limits, latest, timer, closing }
     }
@@ -175,7 +176,9 @@ impl StreamBody {
             }
             let is_silent = silence >= self.limits.keepalive;
             let from = if is_silent { now } else { self.latest };
-            self.timer.as_mut().reset((from + self.limits.keepalive).min(self.limits.deadline));
+            let idle_at = Some(self.latest + self.limits.idle).filter(|at| *at > now);
+            let look_at = (from + self.limits.keepalive).min(self.limits.deadline);
+            self.timer.as_mut().reset(idle_at.map_or(look_at, |at| at.min(look_at)));
             if is_silent {
                 return Poll::Ready(Some(KEEP_ALIVE));
             }
@@ -271,6 +274,7 @@ impl Open {
                 }
                 match self.used() {
                     Used::Counted { reported, generated } => {
+                        self.record.counted_against(&reported);
                         let used = Box::pin(ledger::used_by(self.call.clone(), reported, move || generated));
                         self.counting = Some(Counting { last: payload, used });
                         None

@@ -1,9 +1,11 @@
 //! Every background task: named, tracked, and awaited when the gateway stops.
 
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::runtime::Handle;
+use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{Instrument, debug_span};
@@ -31,9 +33,20 @@ impl Tasks {
         }
     }
 
-    /// Runs `work`, which takes long or waits, on a thread of its own; callable from anywhere, a drop included.
-    pub fn spawn_blocking(&self, work: impl FnOnce() + Send + 'static) {
-        self.tracker.spawn_blocking_on(work, &self.runtime);
+    /// Runs `work`, which takes long, on a thread of its own when it is its turn among those that share `turns`;
+    /// callable from anywhere, a drop included.
+    pub fn spawn_blocking(&self, turns: Arc<Semaphore>, work: impl FnOnce() + Send + 'static) {
+        let (tracker, runtime) = (self.tracker.clone(), self.runtime.clone());
+        let in_turn = async move {
+            // It is never closed.
+            let turn = turns.acquire_owned().await;
+            let work = move || {
+                work();
+                drop(turn);
+            };
+            tracker.spawn_blocking_on(work, &runtime);
+        };
+        self.tracker.spawn_on(in_turn, &self.runtime);
     }
 
     /// Runs `future` beside the caller until it ends. Long-lived tasks watch [`Tasks::draining`] themselves.

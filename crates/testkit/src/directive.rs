@@ -20,10 +20,21 @@
 //! | `comments=2`, `crlf`, `slice=1` | SSE comments before the content, CRLF line ends, writes of so many bytes |
 //! | `usage_every_chunk` | running token counts in every chunk |
 //! | `tools=2` | so many parallel tool calls, until the conversation holds tool results |
+//! | `bad_key=K`, `broke_key=K`, `limited_key=K` | status 401, 402 or 429 for requests with this bearer token |
+//! | `times=2` | the directive counts for the first so many requests that carry it |
+//! | `close` | the connection is closed in place of an answer |
+//! | `no_choices`, `null_message` | the member is missing, or null, in a whole answer |
+//! | `after_done`, `done_only` | data follows the terminal event; nothing comes before it |
+//! | `hang_at=2` | nothing follows this content chunk, and the connection stays open |
+//! | `fast_mb=10` | so many MiB of content chunks of 1 KiB, as fast as they are taken |
+//! | `left_percent=5` | rate limit headers that tell of so much being left |
 //! | `echo`, `json` | the answer is the last user text, or JSON that fits the request's schema |
 //! | `reasoning` | reasoning before the text |
 
 use std::time::Duration;
+
+use http::HeaderMap;
+use http::header::AUTHORIZATION;
 
 /// What an upstream was told. The default is to answer well.
 #[derive(Debug, Default, Clone, PartialEq, Eq)]
@@ -55,6 +66,17 @@ pub struct Directive {
     pub(crate) usage_every_chunk: bool,
     pub(crate) reasoning: bool,
     pub(crate) gzip: bool,
+    pub(crate) close: bool,
+    pub(crate) no_choices: bool,
+    pub(crate) null_message: bool,
+    pub(crate) after_done: bool,
+    pub(crate) done_only: bool,
+    pub(crate) times: Option<usize>,
+    pub(crate) hang_at: Option<usize>,
+    pub(crate) fast_mb: usize,
+    pub(crate) left_percent: Option<u64>,
+    /// A bearer token, and the status that it gets.
+    pub(crate) keys: Vec<(String, u16)>,
 }
 
 /// Errors that vendors tell apart by code, type or text.
@@ -90,6 +112,16 @@ impl Directive {
         Ok(directive)
     }
 
+    /// What it says to a request with these headers: some faults are for one credential only.
+    pub(crate) fn for_bearer(mut self, headers: &HeaderMap) -> Directive {
+        let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        if !self.keys.is_empty() {
+            self.status = self.keys.iter().find(|(key, _)| Some(key.as_str()) == bearer).map(|(_, status)| *status);
+            self.retry_after = self.retry_after.filter(|_| self.status.is_some());
+        }
+        self
+    }
+
     /// Whether the whole answer is to be an error with an error's status.
     pub(crate) fn refuses(&self) -> bool {
         (self.status.is_some() || self.error.is_some()) && self.error_event.is_none() && !self.error_in_200
@@ -112,6 +144,13 @@ impl Directive {
             "comments" => self.comments = number()?,
             "slice" => self.slice = Some(number()?.max(1)),
             "tools" => self.tools = number()?,
+            "times" => self.times = Some(number()?),
+            "hang_at" => self.hang_at = Some(number()?),
+            "fast_mb" => self.fast_mb = number()?,
+            "left_percent" => self.left_percent = Some(value.parse().ok()?),
+            "bad_key" => self.keys.push((value.to_owned(), 401)),
+            "broke_key" => self.keys.push((value.to_owned(), 402)),
+            "limited_key" => self.keys.push((value.to_owned(), 429)),
             _ => *self.flag(name).filter(|_| value.is_empty())? = true,
         }
         Some(())
@@ -133,6 +172,11 @@ impl Directive {
             "usage_every_chunk" => &mut self.usage_every_chunk,
             "reasoning" => &mut self.reasoning,
             "gzip" => &mut self.gzip,
+            "close" => &mut self.close,
+            "no_choices" => &mut self.no_choices,
+            "null_message" => &mut self.null_message,
+            "after_done" => &mut self.after_done,
+            "done_only" => &mut self.done_only,
             _ => return None,
         })
     }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderValue, Response, StatusCode, header};
+use http::{HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::directive::Directive;
@@ -90,6 +90,15 @@ impl Reply {
         if let Some(seconds) = directive.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
+        if let Some(left) = directive.left_percent {
+            for (name, value) in [("limit", 100), ("remaining", left)] {
+                for unit in ["requests", "tokens"] {
+                    if let Ok(name) = HeaderName::try_from(format!("x-ratelimit-{name}-{unit}")) {
+                        headers.insert(name, value.into());
+                    }
+                }
+            }
+        }
         if directive.gzip {
             headers.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
         }
@@ -112,10 +121,22 @@ impl Frames {
         };
         plain(&mut steps, vec![self.comment; directive.comments]);
         wait(&mut steps, directive.first);
+        if directive.done_only {
+            plain(&mut steps, vec!["data: [DONE]\n\n".to_owned()]);
+            return steps;
+        }
         plain(&mut steps, self.before);
+        if let (Some(frame), 1..) = (self.content.first(), directive.fast_mb) {
+            let big =
+                Bytes::from(frame.replacen("\"content\":\"", &format!("\"content\":\"{}", "word ".repeat(160)), 1));
+            steps.extend(std::iter::repeat_n(Step::Content(big), directive.fast_mb * 1_024));
+        }
         for (place, frame) in self.content.into_iter().enumerate() {
             if [directive.cut, directive.error_event].contains(&Some(place)) {
                 break;
+            }
+            if directive.hang_at == Some(place) {
+                steps.push(Step::Wait(FOR_EVER));
             }
             if place > 0 {
                 wait(&mut steps, directive.delay);
@@ -133,9 +154,18 @@ impl Frames {
         } else {
             plain(&mut steps, self.after);
         }
+        if directive.after_done {
+            plain(
+                &mut steps,
+                vec!["data: {\"choices\":[{\"index\":0,\"delta\":{\"content\":\"LATE\"}}]}\n\n".to_owned()],
+            );
+        }
         steps
     }
 }
+
+/// Longer than any test.
+const FOR_EVER: Duration = Duration::from_secs(3_600);
 
 /// A frame with the ends of lines and in the pieces that were told.
 fn slices(frame: &str, directive: &Directive) -> Vec<Bytes> {

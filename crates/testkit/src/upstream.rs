@@ -50,7 +50,10 @@ enum Vendor {
 
 #[derive(Debug, Default)]
 struct State {
+    is_steady: bool,
     requests: Mutex<Vec<Recorded>>,
+    /// How often each directive that counts for a few times was seen.
+    seen: Mutex<Vec<(Directive, usize)>>,
     counts: Arc<Counts>,
 }
 
@@ -63,6 +66,11 @@ impl Upstream {
     /// Imitates Ollama: chat, embed, tags, show, version. Panics where no loopback port is free.
     pub async fn ollama() -> Upstream {
         Upstream::start(Vendor::Ollama).await
+    }
+
+    /// Imitates an OpenAI that answers well whatever it is told: the one that others fall back to.
+    pub async fn steady_openai() -> Upstream {
+        Upstream::start_with(Vendor::OpenAi, State { is_steady: true, ..State::default() }).await
     }
 
     /// The base URL as the vendor's clients take it: `http://127.0.0.1:PORT/v1` for OpenAI, no path for Ollama.
@@ -94,11 +102,15 @@ impl Upstream {
         self.state.counts.chunks_written.load(Ordering::SeqCst)
     }
 
-    #[expect(clippy::expect_used, reason = "a test without its upstream can only stop")]
     async fn start(vendor: Vendor) -> Upstream {
+        Upstream::start_with(vendor, State::default()).await
+    }
+
+    #[expect(clippy::expect_used, reason = "a test without its upstream can only stop")]
+    async fn start_with(vendor: Vendor, state: State) -> Upstream {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a free loopback port");
         let address = listener.local_addr().expect("the port's number");
-        let state = Arc::<State>::default();
+        let state = Arc::new(state);
         let mut accepting = JoinSet::new();
         accepting.spawn(accept(listener, vendor, Arc::clone(&state)));
         Upstream { vendor, address, state, _accepting: accepting }
@@ -131,14 +143,19 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
     let (method, path) = (parts.method, parts.uri.path().to_owned());
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let found = Directive::find(&body);
+    let found = if state.is_steady { Ok(Directive::default()) } else { Directive::find(&body) };
+    let headers = parts.headers.clone();
     let recorded = Recorded { method: method.clone(), path: path.clone(), headers: parts.headers, body };
     let number = {
         let mut requests = state.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.push(recorded);
         requests.len()
     };
+    let found = found.map(|directive| state.in_its_times(directive).for_bearer(&headers));
     let directive = found.clone().unwrap_or_default();
+    if directive.close {
+        return Err(io::ErrorKind::ConnectionReset.into());
+    }
     if !directive.latency.is_zero() {
         tokio::time::sleep(directive.latency).await;
     }
@@ -150,6 +167,21 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         (Ok(_), Vendor::Ollama) => ollama::answer(&asked),
     };
     Ok(reply.into_response(&directive, number, Arc::clone(&state.counts)))
+}
+
+impl State {
+    /// The directive, or none once it has counted as often as it says.
+    fn in_its_times(&self, directive: Directive) -> Directive {
+        let Some(times) = directive.times else { return directive };
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let place = seen.iter().position(|(known, _)| *known == directive).unwrap_or(seen.len());
+        if place == seen.len() {
+            seen.push((directive.clone(), 0));
+        }
+        let Some((_, count)) = seen.get_mut(place) else { return directive };
+        *count += 1;
+        if *count > times { Directive::default() } else { directive }
+    }
 }
 
 fn unknown_word(word: &str) -> Reply {

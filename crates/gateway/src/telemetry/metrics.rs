@@ -37,6 +37,7 @@ pub struct Metrics {
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
     retries: Family<ModelLabels, Counter>,
+    mismatches: Family<ModelLabels, Counter>,
     breakers: Family<ModelLabels, Gauge>,
     retired: Family<ProviderLabels, Gauge>,
     budget_alerts: Family<AlertLabels, Counter>,
@@ -153,6 +154,7 @@ pub struct OfferMetrics {
     failures: Family<FailureLabels, Counter>,
     fallbacks: Family<ModelLabels, Counter>,
     retries: Family<ModelLabels, Counter>,
+    mismatches: Family<ModelLabels, Counter>,
 }
 
 impl Metrics {
@@ -167,6 +169,7 @@ impl Metrics {
             failures: Family::default(),
             fallbacks: Family::default(),
             retries: Family::default(),
+            mismatches: Family::default(),
             breakers: Family::default(),
             retired: Family::default(),
             budget_alerts: Family::default(),
@@ -208,6 +211,7 @@ impl Metrics {
             failures: self.failures.clone(),
             fallbacks: self.fallbacks.clone(),
             retries: self.retries.clone(),
+            mismatches: self.mismatches.clone(),
             labels,
         })
     }
@@ -271,6 +275,8 @@ impl Metrics {
             "Attempts at a provider that had failed the request",
             self.retries.clone(),
         );
+        let mismatches = "Answers whose token counts cannot be true";
+        registry.register("usage_mismatch", mismatches, self.mismatches.clone());
         let state = "Circuit breakers: 0 closed, 1 half-open, 2 open";
         registry.register("circuit_breaker_state", state, self.breakers.clone());
         let retired = "Credentials that a provider refuses or that are out of money";
@@ -332,6 +338,11 @@ impl OfferMetrics {
     pub fn failure(&self, code: &'static str) {
         let ModelLabels { provider, model } = self.labels.clone();
         self.failures.get_or_create(&FailureLabels { provider, model, code }).inc();
+    }
+
+    /// Counts an answer whose token counts cannot be true.
+    pub fn usage_mismatch(&self) {
+        self.mismatches.get_or_create(&self.labels).inc();
     }
 
     /// Counts an attempt at a provider that has failed the same request before.

@@ -183,6 +183,9 @@ async fn open(
             if matches!(piece, Piece::Comment(_)) {
                 content_by = Limit::until(began + patience * PATIENCE_WITH_COMMENTS, deadline);
             }
+            if matches!(piece, Piece::Done) && !opened.ready.iter().any(|piece| matches!(piece, Piece::Frame { .. })) {
+                return Err((Kind::BadResponse, "the stream held no answer".to_owned()));
+            }
             let is_begun = matches!(piece, Piece::Frame { content: true, .. } | Piece::Last(_) | Piece::Done);
             opened.ready.push(piece);
             if is_begun {

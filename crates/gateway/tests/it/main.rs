@@ -8,6 +8,7 @@ mod chat;
 mod contract;
 mod crashes;
 mod docs;
+mod faults;
 mod harness;
 mod keys;
 mod lifecycle;

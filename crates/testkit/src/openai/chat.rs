@@ -72,6 +72,12 @@ impl Chat<'_> {
         let choices = if directive.empty_choices { 0 } else { self.choices };
         let mut whole = self.envelope("chat.completion");
         whole["choices"] = (0..choices).map(choice).collect();
+        if directive.null_message {
+            whole["choices"][0]["message"] = Value::Null;
+        }
+        if directive.no_choices {
+            whole.as_object_mut().map(|whole| whole.remove("choices"));
+        }
         if !directive.no_usage {
             whole["usage"] = self.usage(self.answer.tokens());
         }

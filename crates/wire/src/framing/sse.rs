@@ -30,6 +30,8 @@ pub struct TooLarge;
 pub struct Reader {
     /// Bytes that were not read as lines yet.
     buffer: Bytes,
+    /// Those that come after them: what follows an event that was begun in an earlier slice.
+    next: Bytes,
     /// How much of `buffer` is known to hold no line end.
     scanned: usize,
     data: BytesMut,
@@ -50,20 +52,15 @@ impl Reader {
     ///
     /// # Errors
     /// The event that is being held grew too large.
-    pub fn push(&mut self, bytes: Bytes) -> Result<(), TooLarge> {
-        if self.buffer.is_empty() {
+    pub fn push(&mut self, mut bytes: Bytes) -> Result<(), TooLarge> {
+        if self.buffer.is_empty() && self.next.is_empty() {
             self.buffer = bytes;
         } else {
-            let mut joined = match std::mem::take(&mut self.buffer).try_into_mut() {
-                Ok(owned) => owned,
-                Err(shared) => {
-                    let mut owned = BytesMut::with_capacity((shared.len() + bytes.len()) * 2);
-                    owned.extend_from_slice(&shared);
-                    owned
-                }
-            };
-            joined.extend_from_slice(&bytes);
-            self.buffer = joined.freeze();
+            // Only the event that was begun is copied together; what follows it stays where it is.
+            self.join_next();
+            let head = bytes.split_to(self.end_of_event(&bytes));
+            self.buffer = joined(std::mem::take(&mut self.buffer), &head);
+            self.next = bytes;
         }
         let is_small = self.scanned.saturating_add(self.data.len()) <= MAX_FRAME_BYTES;
         if is_small { Ok(()) } else { Err(TooLarge) }
@@ -71,6 +68,16 @@ impl Reader {
 
     /// The next whole frame.
     pub fn next_frame(&mut self) -> Option<Frame> {
+        loop {
+            let frame = self.frame_in_buffer();
+            if frame.is_some() || self.next.is_empty() {
+                return frame;
+            }
+            self.join_next();
+        }
+    }
+
+    fn frame_in_buffer(&mut self) -> Option<Frame> {
         let is_between_events = !self.has_data && !self.is_error && self.is_started && !self.after_cr;
         if is_between_events && let Some(frame) = self.plain_event() {
             return Some(frame);
@@ -81,6 +88,22 @@ impl Reader {
             }
         }
         None
+    }
+
+    fn join_next(&mut self) {
+        let next = std::mem::take(&mut self.next);
+        self.buffer = match self.buffer.is_empty() {
+            true => next,
+            false => joined(std::mem::take(&mut self.buffer), &next),
+        };
+    }
+
+    /// Where the event that the buffer begins is complete in the bytes that follow; their end, where that is not seen.
+    fn end_of_event(&self, following: &[u8]) -> usize {
+        if self.buffer.last() == Some(&b'\n') && following.first() == Some(&b'\n') {
+            return 1;
+        }
+        memchr::memmem::find(following, b"\n\n").map_or(following.len(), |found| found + 2)
     }
 
     /// The event that the end of the stream completes: a last line without its end, an event without its blank line.
@@ -162,6 +185,16 @@ impl Reader {
     }
 }
 
+fn joined(bytes: Bytes, more: &[u8]) -> Bytes {
+    let mut joined = bytes.try_into_mut().unwrap_or_else(|shared| {
+        let mut owned = BytesMut::with_capacity(shared.len() + more.len());
+        owned.extend_from_slice(&shared);
+        owned
+    });
+    joined.extend_from_slice(more);
+    joined.freeze()
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
@@ -231,6 +264,23 @@ mod tests {
         let Some(Frame::Event { verbatim: Some(verbatim), .. }) = reader.next_frame() else { panic!("no event") };
 
         assert_eq!(verbatim.as_ptr(), text.as_ptr());
+    }
+
+    #[test]
+    fn of_a_slice_that_ends_an_event_only_that_is_copied() {
+        let mut reader = Reader::new();
+        reader.push(Bytes::from_static(b": start\n\ndata: fir")).unwrap();
+        while reader.next_frame().is_some() {}
+        let rest = Bytes::from_static(b"st\n\ndata: second\n\ndata: thi");
+        reader.push(rest.clone()).unwrap();
+        let mut frames = std::iter::from_fn(|| reader.next_frame());
+
+        let Some(Frame::Event { data, .. }) = frames.next() else { panic!("no event") };
+        assert_eq!(data, "first");
+        let Some(Frame::Event { verbatim: Some(verbatim), .. }) = frames.next() else { panic!("no event") };
+
+        assert_eq!(verbatim.as_ptr(), rest[4..].as_ptr());
+        assert!(frames.next().is_none());
     }
 
     #[test]
