@@ -55,6 +55,7 @@ fn nothing_set_gives_the_documented_defaults() {
         body_read: seconds(60),
         header_read: seconds(10),
         keep_alive: seconds(75),
+        client_stall: seconds(30),
         connections: 4096,
         concurrent_requests: 4096,
     };

@@ -66,7 +66,7 @@ pub(crate) fn metadata(answer: &Answer) -> Value {
         return answer.json()["x-gateway"].clone();
     }
     let chunks = answer.events().into_iter().filter_map(|event| serde_json::from_str::<Value>(&event).ok());
-    chunks.filter_map(|chunk| chunk.get("x-gateway").cloned()).last().unwrap_or(Value::Null)
+    chunks.filter_map(|chunk| chunk.get("x-gateway").cloned()).next_back().unwrap_or(Value::Null)
 }
 
 /// What a fault does to the breaker of its model.
