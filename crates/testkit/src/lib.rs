@@ -11,6 +11,7 @@
 mod conversation;
 pub mod directive;
 mod embedding;
+pub mod http2;
 mod ollama;
 mod openai;
 pub mod postgres;
@@ -18,11 +19,14 @@ pub mod redis;
 mod reply;
 mod schema;
 mod script;
+pub mod tls;
 pub mod upstream;
 
+pub use http2::Http2Fault;
 pub use postgres::Postgres;
 pub use redis::Redis;
-pub use upstream::{Recorded, Upstream};
+pub use tls::{Certificate, authority_pem};
+pub use upstream::{Recorded, Transport, Upstream};
 
 #[cfg(test)]
 mod tests;

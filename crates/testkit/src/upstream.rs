@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use http::{HeaderMap, Method, Request, Response, StatusCode};
@@ -10,14 +10,16 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use serde_json::Value;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
 use crate::directive::Directive;
+use crate::http2::{self, Http2Fault};
 use crate::reply::{Asked, Content, Reply};
 use crate::script::{Counts, Script};
+use crate::tls::{self, Certificate};
 use crate::{ollama, openai};
 
 /// An imitation provider on a loopback port of its own. It stops when dropped: streams break, connections close.
@@ -48,9 +50,28 @@ enum Vendor {
     Ollama,
 }
 
+/// How an upstream is reached.
+#[derive(Clone, Copy, Debug, Default)]
+pub enum Transport {
+    /// HTTP/1.1 without TLS.
+    #[default]
+    Plain,
+    /// HTTP/1.1 over TLS.
+    Tls(Certificate),
+    /// HTTP/2 over TLS.
+    Http2,
+    /// HTTP/2 over TLS, where so many connections end this way after the first, which is a health check's.
+    BrokenHttp2(Http2Fault, usize),
+}
+
 #[derive(Debug, Default)]
 struct State {
     is_steady: bool,
+    transport: Transport,
+    /// Connections that were broken.
+    broken: AtomicUsize,
+    /// Connections that were ever accepted.
+    connections: AtomicUsize,
     requests: Mutex<Vec<Recorded>>,
     /// How often each directive that counts for a few times was seen.
     seen: Mutex<Vec<(Directive, usize)>>,
@@ -68,6 +89,11 @@ impl Upstream {
         Upstream::start(Vendor::Ollama).await
     }
 
+    /// Imitates OpenAI over another transport.
+    pub async fn openai_over(transport: Transport) -> Upstream {
+        Upstream::start_with(Vendor::OpenAi, State { transport, ..State::default() }).await
+    }
+
     /// Imitates an OpenAI that answers well whatever it is told: the one that others fall back to.
     pub async fn steady_openai() -> Upstream {
         Upstream::start_with(Vendor::OpenAi, State { is_steady: true, ..State::default() }).await
@@ -75,10 +101,16 @@ impl Upstream {
 
     /// The base URL as the vendor's clients take it: `http://127.0.0.1:PORT/v1` for OpenAI, no path for Ollama.
     pub fn url(&self) -> String {
+        let scheme = if matches!(self.state.transport, Transport::Plain) { "http" } else { "https" };
         match self.vendor {
-            Vendor::OpenAi => format!("http://{}/v1", self.address),
-            Vendor::Ollama => format!("http://{}", self.address),
+            Vendor::OpenAi => format!("{scheme}://{}/v1", self.address),
+            Vendor::Ollama => format!("{scheme}://{}", self.address),
         }
+    }
+
+    /// Connections that were accepted so far.
+    pub fn connections(&self) -> usize {
+        self.state.connections.load(Ordering::SeqCst)
     }
 
     /// Every request whose body came whole, in the order of their ends.
@@ -133,9 +165,35 @@ async fn accept(listener: TcpListener, vendor: Vendor, state: Arc<State>) {
 async fn serve(socket: TcpStream, vendor: Vendor, state: Arc<State>) {
     // A delayed write would blur what the directive says about time.
     let _ = socket.set_nodelay(true);
-    let service = service_fn(|request| answer(request, vendor, &state));
+    state.connections.fetch_add(1, Ordering::SeqCst);
+    let transport = state.transport;
+    let shared = Arc::clone(&state);
+    let service = service_fn(move |request| {
+        let state = Arc::clone(&shared);
+        async move { answer(request, vendor, &state).await }
+    });
     // A reader that leaves and a directed cut both end here with an error, and both are meant.
-    let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+    let (certificate, protocol) = match transport {
+        Transport::Plain => {
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+            return;
+        }
+        Transport::Tls(certificate) => (certificate, "http/1.1"),
+        Transport::Http2 | Transport::BrokenHttp2(..) => (Certificate::Good, "h2"),
+    };
+    let Ok(socket) = tls::acceptor(certificate, &[protocol]).accept(socket).await else { return };
+    match transport {
+        Transport::Plain | Transport::Tls(_) => {
+            let _ = http1::Builder::new().serve_connection(TokioIo::new(socket), service).await;
+        }
+        Transport::BrokenHttp2(fault, times) if (1..=times).contains(&state.broken.fetch_add(1, Ordering::SeqCst)) => {
+            let _ = http2::fail(socket, fault).await;
+        }
+        Transport::Http2 | Transport::BrokenHttp2(..) => {
+            let builder = hyper::server::conn::http2::Builder::new(TokioExecutor::new());
+            let _ = builder.serve_connection(TokioIo::new(socket), service).await;
+        }
+    }
 }
 
 async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Result<Response<Script>, io::Error> {

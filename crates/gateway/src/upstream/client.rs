@@ -159,9 +159,9 @@ fn kind_of(cause: &(dyn StdError + 'static), is_connect: bool) -> Option<Kind> {
         return Some(Kind::BadResponse);
     }
     let io = cause.downcast_ref::<io::Error>()?;
-    // rustls hides inside an I/O error, which shows only its own source.
-    if io.get_ref().is_some_and(|inner| inner.is::<rustls::Error>()) {
-        return Some(Kind::Tls);
+    // rustls hides inside I/O errors, which show only the source of what they hold.
+    if let Some(inner) = io.get_ref() {
+        return kind_of(inner, is_connect);
     }
     (io.kind() == io::ErrorKind::TimedOut && is_connect).then_some(Kind::ConnectTimeout)
 }
