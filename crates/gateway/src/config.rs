@@ -76,6 +76,8 @@ pub struct Config {
     pub limits: Limits,
     /// Silence in a stream after which the client gets headers and keep-alive comments.
     pub keepalive_after: Duration,
+    /// Time in which requests are still taken after the gateway has said that it stops.
+    pub shutdown_delay: Duration,
     /// Time that running requests have to finish when the gateway stops.
     pub shutdown_grace: Duration,
     /// Time between two health checks of a provider.
@@ -446,6 +448,7 @@ impl Config {
                 concurrent_requests: 0,
             },
             keepalive_after: zero,
+            shutdown_delay: zero,
             shutdown_grace: zero,
             health_interval: zero,
             enable_metrics: false,

@@ -192,10 +192,17 @@ impl Running {
         self.address
     }
 
+    /// Says that it is not ready any more, and serves on for `delay`: load balancers take their time to notice.
+    pub async fn leave(&self, delay: Duration) {
+        self.gateway.tasks.leaving().cancel();
+        tokio::time::sleep(delay).await;
+    }
+
     /// Takes no more requests, lets those that run finish within `grace`, then ends the rest with an error frame.
     /// `hurry` cuts the grace short.
     pub async fn stop(self, grace: Duration, hurry: impl Future<Output = ()>) {
         let tasks = &self.gateway.tasks;
+        tasks.leaving().cancel();
         tasks.draining().cancel();
         info!(active = self.gateway.concurrency.active(), grace_seconds = grace.as_secs(), "draining");
         let is_drained = tokio::select! {

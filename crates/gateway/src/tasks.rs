@@ -16,6 +16,7 @@ pub struct Tasks {
     runtime: Handle,
     tracker: TaskTracker,
     companions: TaskTracker,
+    leaving: CancellationToken,
     draining: CancellationToken,
     closing: CancellationToken,
 }
@@ -28,6 +29,7 @@ impl Tasks {
             runtime: Handle::current(),
             tracker: TaskTracker::new(),
             companions: TaskTracker::new(),
+            leaving: CancellationToken::new(),
             draining: CancellationToken::new(),
             closing: CancellationToken::new(),
         }
@@ -57,6 +59,11 @@ impl Tasks {
     /// Runs `future` until [`Tasks::closing`] fires: what running requests need to the last.
     pub fn spawn_companion(&self, name: &'static str, future: impl Future<Output = ()> + Send + 'static) {
         spawn_in(&self.companions, name, future);
+    }
+
+    /// Fires when the gateway is about to take no more work: whoever sends it some should stop.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.leaving
     }
 
     /// Fires when the gateway takes no more work: finish what runs, begin nothing.

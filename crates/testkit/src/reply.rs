@@ -129,7 +129,7 @@ impl Frames {
         if let (Some(frame), 1..) = (self.content.first(), directive.fast_mb) {
             let big =
                 Bytes::from(frame.replacen("\"content\":\"", &format!("\"content\":\"{}", "word ".repeat(160)), 1));
-            steps.extend(std::iter::repeat_n(Step::Content(big), directive.fast_mb * 1_024));
+            steps.push(Step::Repeat(big, directive.fast_mb * 1_024));
         }
         for (place, frame) in self.content.into_iter().enumerate() {
             if [directive.cut, directive.error_event].contains(&Some(place)) {

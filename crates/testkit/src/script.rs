@@ -20,6 +20,8 @@ pub(crate) enum Step {
     Write(Bytes),
     /// A content chunk, or the last slice of one.
     Content(Bytes),
+    /// The same content chunk so many times.
+    Repeat(Bytes, usize),
     /// Sends what was written before going on.
     Flush,
     /// Breaks the connection.
@@ -91,6 +93,13 @@ impl Body for Script {
                 Some(Step::Wait(time)) => self.waiting = Some(Box::pin(tokio::time::sleep(time))),
                 Some(Step::Write(bytes)) => return Poll::Ready(Some(Ok(Frame::data(bytes)))),
                 Some(Step::Content(bytes)) => {
+                    self.counts.chunks_written.fetch_add(1, Ordering::SeqCst);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Some(Step::Repeat(bytes, times)) => {
+                    if times > 1 {
+                        self.steps.push_front(Step::Repeat(bytes.clone(), times - 1));
+                    }
                     self.counts.chunks_written.fetch_add(1, Ordering::SeqCst);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }

@@ -70,8 +70,9 @@ struct State {
     transport: Transport,
     /// Connections that were broken.
     broken: AtomicUsize,
-    /// Connections that were ever accepted.
+    /// Connections that were ever accepted, and those that are open.
     connections: AtomicUsize,
+    open: AtomicUsize,
     requests: Mutex<Vec<Recorded>>,
     /// How often each directive that counts for a few times was seen.
     seen: Mutex<Vec<(Directive, usize)>>,
@@ -118,6 +119,11 @@ impl Upstream {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
+    /// Forgets the requests so far, which a long test would keep for nothing.
+    pub fn forget(&self) {
+        self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
     /// The body of the last request that carried JSON; null before there was one.
     pub fn last_json(&self) -> Value {
         let requests = self.requests();
@@ -127,6 +133,11 @@ impl Upstream {
     /// Streamed answers that are being written now. Falls when a stream ends or its reader is seen to have left.
     pub fn open_streams(&self) -> usize {
         self.state.counts.open_streams.load(Ordering::SeqCst)
+    }
+
+    /// Connections that are open now.
+    pub fn open_connections(&self) -> usize {
+        self.state.open.load(Ordering::SeqCst)
     }
 
     /// Content chunks written so far, over all streams.
@@ -166,6 +177,7 @@ async fn serve(socket: TcpStream, vendor: Vendor, state: Arc<State>) {
     // A delayed write would blur what the directive says about time.
     let _ = socket.set_nodelay(true);
     state.connections.fetch_add(1, Ordering::SeqCst);
+    let _open = Open::count(&state);
     let transport = state.transport;
     let shared = Arc::clone(&state);
     let service = service_fn(move |request| {
@@ -225,6 +237,22 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         (Ok(_), Vendor::Ollama) => ollama::answer(&asked),
     };
     Ok(reply.into_response(&directive, number, Arc::clone(&state.counts)))
+}
+
+/// A connection, as long as it is open.
+struct Open(Arc<State>);
+
+impl Open {
+    fn count(state: &Arc<State>) -> Open {
+        state.open.fetch_add(1, Ordering::SeqCst);
+        Open(Arc::clone(state))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.open.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl State {

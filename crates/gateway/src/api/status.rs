@@ -112,7 +112,7 @@ pub(super) async fn health(State(gateway): State<Arc<Gateway>>, request: Request
     let unhealthy = providers.iter().filter(|provider| !provider.is_healthy()).count();
     let storage = storage(&gateway);
     let is_whole = storage.database_problem.is_none() && storage.redis != "down" && storage.ledger_problem.is_none();
-    let status = match (gateway.tasks.draining().is_cancelled(), unhealthy) {
+    let status = match (gateway.tasks.leaving().is_cancelled(), unhealthy) {
         (true, _) => "draining",
         (false, 0) if is_whole => "ok",
         (false, count) if count < providers.len() || count == 0 => "degraded",
@@ -174,7 +174,7 @@ pub(super) async fn live() -> StatusCode {
 
 /// Ready to take traffic: not while draining.
 pub(super) async fn ready(State(gateway): State<Arc<Gateway>>) -> StatusCode {
-    if gateway.tasks.draining().is_cancelled() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
+    if gateway.tasks.leaving().is_cancelled() { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::OK }
 }
 
 pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {

@@ -2,10 +2,13 @@
 
 use std::io::Write;
 use std::path::PathBuf;
+use std::pin::pin;
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
+use futures_util::FutureExt;
 use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
@@ -88,12 +91,20 @@ pub(super) async fn until_stopped(running: Running) -> anyhow::Result<ExitCode> 
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
     }
-    let grace = running.gateway.registry.snapshot().config.shutdown_grace;
+    let (delay, grace) = {
+        let config = &running.gateway.registry.snapshot().config;
+        (config.shutdown_delay, config.shutdown_grace)
+    };
     let again = async {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
+    };
+    let mut again = pin!(again.fuse());
+    let grace = tokio::select! {
+        () = running.leave(delay) => grace,
+        () = &mut again => Duration::ZERO,
     };
     running.stop(grace, again).await;
     Ok(ExitCode::SUCCESS)

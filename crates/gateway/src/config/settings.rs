@@ -122,6 +122,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "Accepts an admin key that everybody could guess, on a loopback address only.",
     },
     Setting {
+        key: "server.shutdown_delay_seconds",
+        variable: "SHUTDOWN_DELAY_SECONDS",
+        default: Some("0"),
+        form: Form::Seconds(0.0, 30.0, |config, time| config.shutdown_delay = time),
+        change: Change::Live,
+        doc: "Time after SIGTERM or Ctrl-C in which requests are still taken while `/health/ready` says no.",
+    },
+    Setting {
         key: "server.shutdown_grace_seconds",
         variable: "SHUTDOWN_GRACE_SECONDS",
         default: Some("600"),

@@ -5,17 +5,15 @@
 #![expect(clippy::disallowed_methods, reason = "a test measures with its own clock and runs its own clients")]
 
 use std::collections::BTreeSet;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::body::Body;
 use http::{Method, Request};
 use http_body_util::BodyExt;
 use hyper_util::client::legacy::Client;
-use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use serde_json::{Value, json};
 use store::journal::{Journal, Options};
@@ -23,39 +21,9 @@ use store::{EntryFilter, Hold, Location, Period, Store};
 use testkit::Upstream;
 
 use crate::harness::data_dir;
+use crate::process::{Http, free_port, ready, serve, spawn};
 
 const CLIENTS: usize = 50;
-
-fn free_port() -> u16 {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
-}
-
-/// A gateway in a process of its own.
-fn spawn(folder: &Path, port: u16, upstream: &str) -> Child {
-    serve(Command::new(env!("CARGO_BIN_EXE_llm-gateway")), folder, port, upstream)
-}
-
-fn serve(mut command: Command, folder: &Path, port: u16, upstream: &str) -> Child {
-    command.arg("serve").env_clear().current_dir(std::env::temp_dir());
-    command.env("DATA_DIR", folder).env("PORT", port.to_string()).env("LOG_LEVEL", "error");
-    command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", upstream).env("OLLAMA_URL", "http://127.0.0.1:9");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
-}
-
-type Http = Client<HttpConnector, Body>;
-
-/// Waits until it takes requests; how long that took.
-async fn ready(client: &Http, port: u16) -> Duration {
-    let began = Instant::now();
-    loop {
-        let probe = client.get(format!("http://127.0.0.1:{port}/health/ready").parse().unwrap()).await;
-        if probe.is_ok_and(|answer| answer.status() == 200) {
-            return began.elapsed();
-        }
-        assert!(began.elapsed() < Duration::from_secs(30), "the gateway does not come");
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-}
 
 /// Asks without end, half of it as streams; each request has an id of its own in header and prompt.
 async fn ask_on(client: Http, port: u16, next: Arc<AtomicUsize>, stop: Arc<AtomicBool>) {

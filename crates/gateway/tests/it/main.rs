@@ -15,6 +15,8 @@ mod lifecycle;
 mod limits;
 mod models;
 mod outages;
+mod process;
+mod promises;
 mod replicas;
 mod sdk;
 mod tidy;
