@@ -244,6 +244,8 @@ pub struct Routing {
     pub prefer_local: bool,
     /// The share of the best score that is nearly as good, 0 to 1.
     pub prefer_local_ratio: f64,
+    /// Whether slow requests of the strategy `latency` are hedged.
+    pub hedge: bool,
 }
 
 /// Another name for a model.
@@ -425,7 +427,12 @@ impl Config {
             },
             providers: Vec::new(),
             missing: Vec::new(),
-            routing: Routing { strategy: Strategy::Balanced, prefer_local: false, prefer_local_ratio: 0.0 },
+            routing: Routing {
+                strategy: Strategy::Balanced,
+                prefer_local: false,
+                prefer_local_ratio: 0.0,
+                hedge: false,
+            },
             aliases: Vec::new(),
             groups: Vec::new(),
             upstream: Upstream::default(),

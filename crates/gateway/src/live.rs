@@ -11,6 +11,7 @@ use wire::models::Discovered;
 use crate::config::Config;
 use crate::directory::Directory;
 use crate::telemetry::metrics::Metrics;
+use crate::upstream::standing::Retries;
 
 /// What one request sees from its start to its end.
 #[derive(Debug)]
@@ -21,6 +22,8 @@ pub struct Live {
     pub directory: Directory,
     /// Where things are counted.
     pub metrics: Arc<Metrics>,
+    /// How many requests may be hedged.
+    pub hedges: Arc<Retries>,
 }
 
 /// Owns the current [`Live`] and what it is made of.
@@ -45,7 +48,8 @@ impl Registry {
     pub fn new(config: Config, catalog: Catalog, metrics: Arc<Metrics>) -> Registry {
         let config = Arc::new(config);
         let sources = Sources { config, discovered: HashMap::new() };
-        let first = build(&sources, &catalog, &Directory::default(), &metrics);
+        let hedges = Arc::new(Retries::for_hedges());
+        let first = build(&sources, &catalog, &Directory::default(), &metrics, &hedges);
         Registry {
             current: ArcSwap::from_pointee(first),
             catalog,
@@ -85,13 +89,20 @@ impl Registry {
     fn change(&self, apply: impl FnOnce(&mut Sources) -> bool) {
         let Ok(mut sources) = self.sources.lock() else { return };
         if apply(&mut sources) {
-            let next = build(&sources, &self.catalog, &self.snapshot().directory, &self.metrics);
+            let now = self.snapshot();
+            let next = build(&sources, &self.catalog, &now.directory, &self.metrics, &now.hedges);
             self.current.store(Arc::new(next));
         }
     }
 }
 
-fn build(sources: &Sources, catalog: &Catalog, previous: &Directory, metrics: &Arc<Metrics>) -> Live {
+fn build(
+    sources: &Sources,
+    catalog: &Catalog,
+    previous: &Directory,
+    metrics: &Arc<Metrics>,
+    hedges: &Arc<Retries>,
+) -> Live {
     let directory = Directory::build(&sources.config, catalog, &sources.discovered, previous, metrics);
-    Live { config: sources.config.clone(), directory, metrics: metrics.clone() }
+    Live { config: sources.config.clone(), directory, metrics: metrics.clone(), hedges: hedges.clone() }
 }

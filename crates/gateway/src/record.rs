@@ -16,6 +16,7 @@ use crate::admission::Place;
 use crate::api::error::ErrorAnswer;
 use crate::call::{Call, Head, Surface};
 use crate::clock::{self, Instant};
+use crate::directory::Offer;
 use crate::estimate;
 use crate::ledger::{Attempt, Held, Used};
 use crate::refusal::Refusal;
@@ -39,6 +40,7 @@ pub struct Record {
     strategy: routing::Strategy,
     place: Option<Place>,
     money: Option<(Held, Arc<Call>)>,
+    first_choice: Option<Arc<Offer>>,
     attempts: Vec<Attempt>,
     /// Targets that were not asked, each with how many attempts came before.
     skipped: Vec<(usize, Target, Why)>,
@@ -89,6 +91,7 @@ impl Record {
             strategy,
             place: None,
             money: None,
+            first_choice: None,
             attempts: Vec::new(),
             skipped: Vec::new(),
             pass: None,
@@ -107,6 +110,7 @@ impl Record {
     /// Notes how it is routed.
     pub fn planned(&mut self, plan: &Plan) {
         self.strategy = plan.strategy;
+        self.first_choice = plan.targets.first().map(|target| target.offer.clone());
     }
 
     /// Takes the request's place among those that run; free again when the record is closed.
@@ -146,13 +150,33 @@ impl Record {
 
     /// Notes how the latest attempt failed.
     pub fn attempt_failed(&mut self, failure: &Failure) {
+        self.attempt_failed_at(self.attempts.len().saturating_sub(1), failure);
+    }
+
+    /// Notes that an attempt was cancelled because another one was faster.
+    pub fn hedge_lost(&mut self, number: usize) {
+        if let Some(attempt) = self.attempts.get_mut(number) {
+            attempt.failure = Some("hedge_lost");
+        }
+    }
+
+    /// Makes the attempt that has won the latest one.
+    pub fn hedge_won(&mut self, number: usize) {
+        if number < self.attempts.len() {
+            let attempt = self.attempts.remove(number);
+            self.attempts.push(attempt);
+        }
+    }
+
+    /// Notes how an attempt failed.
+    pub fn attempt_failed_at(&mut self, number: usize, failure: &Failure) {
         let rule = failure.kind.rule();
         let code = rule.code;
         let mut pass = self.pass.take();
         if let Some(pass) = &mut pass {
             pass.failed(failure, true, clock::now());
         }
-        if let Some(attempt) = self.attempts.last_mut() {
+        if let Some(attempt) = self.attempts.get_mut(number) {
             attempt.failure = Some(code);
             attempt.target.offer.metrics.failure(code);
             // What has sent content has worked, whatever it says now.
@@ -176,11 +200,10 @@ impl Record {
 
     /// Whether another than the first target of the plan serves.
     fn is_fallback(&self) -> bool {
-        let moved = match (self.attempts.first(), self.attempts.last()) {
-            (Some(first), Some(last)) => !Arc::ptr_eq(&first.target.offer, &last.target.offer),
-            (Some(_) | None, _) => false,
-        };
-        moved || !self.skipped.is_empty()
+        match (&self.first_choice, self.target()) {
+            (Some(first), Some(serving)) => !Arc::ptr_eq(first, &serving.offer),
+            (None, _) | (_, None) => false,
+        }
     }
 
     /// The target that is serving, or was tried last.

@@ -5,6 +5,7 @@ pub mod breaker;
 mod client;
 mod failure;
 pub mod health;
+mod hedge;
 pub mod standing;
 pub mod webhook;
 
@@ -15,6 +16,7 @@ pub(crate) use attempt::stream_fault;
 pub use breaker::BreakerState;
 pub use client::Client;
 pub use failure::{Charge, Failure, Harm, Kind, Retry, Rule, Verdict};
+use hedge::Hedge;
 use standing::{Closed, Pass, Why};
 
 use crate::call::Call;
@@ -85,6 +87,15 @@ pub async fn execute(
     let targets = by_headroom(plan, clock::now());
     let mut trail = Trail::default();
     let mut rest = targets.as_slice();
+    if let Some(hedge) = Hedge::of(client, live, plan, &targets, call, deadline) {
+        if let Some(content) = hedge.run(record, &mut trail).await {
+            return Ok(content);
+        }
+        if deadline.has_passed() {
+            return Err(Refusal::DeadlineExceeded { allowed: deadline.allowed });
+        }
+        rest = rest.get(record.attempts()..).unwrap_or_default();
+    }
     while let Some((target, others)) = rest.split_first() {
         rest = others;
         if !trail.may_lead_to(target, plan, live) {
@@ -133,7 +144,7 @@ async fn ask(course: &Course<'_>, record: &mut Record, trail: &mut Trail) -> Res
             }
         };
         let is_again = record.begin_attempt(target);
-        let failure = match attempt::attempt(&client, live, target, call, deadline, &pass).await {
+        let failure = match attempt::attempt(&client, live, target, call, deadline, pass.door()).await {
             Ok(content) => {
                 record.served(pass);
                 return Ok(Some(content));

@@ -179,6 +179,15 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "What counts for `auto` when a request does not say.",
     },
     Setting {
+        key: "routing.hedge",
+        variable: "HEDGE_REQUESTS",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.routing.hedge = on),
+        change: Change::Live,
+        doc: "Whether the strategy `latency` asks a second target when the first is slower than in 95 of 100 cases. At \
+              most one request in twenty; the one that loses may cost its prompt.",
+    },
+    Setting {
         key: "routing.prefer_local",
         variable: "PREFER_LOCAL",
         default: Some("true"),

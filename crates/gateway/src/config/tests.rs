@@ -37,7 +37,7 @@ fn nothing_set_gives_the_documented_defaults() {
 
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 4000));
     assert_eq!((config.environment, config.auth), (Environment::Development, AuthMode::Automatic));
-    let routing = Routing { strategy: Strategy::Balanced, prefer_local: true, prefer_local_ratio: 0.7 };
+    let routing = Routing { strategy: Strategy::Balanced, prefer_local: true, prefer_local_ratio: 0.7, hedge: false };
     assert_eq!(config.routing, routing);
     let seconds = Duration::from_secs;
     let timeouts = Timeouts {
@@ -221,7 +221,7 @@ fn an_unknown_key_is_refused_with_its_line_and_what_was_meant() {
     assert_eq!(
         one_problem("[routing]\nzzzzzz = 1\n"),
         "routing.zzzzzz (gateway.toml line 2): is not known\n    \
-         accepted: `strategy`, `prefer_local`, `prefer_local_ratio`"
+         accepted: `strategy`, `hedge`, `prefer_local`, `prefer_local_ratio`"
     );
 }
 

@@ -38,6 +38,7 @@ pub struct Metrics {
     fallbacks: Family<ModelLabels, Counter>,
     retries: Family<ModelLabels, Counter>,
     mismatches: Family<ModelLabels, Counter>,
+    hedges: Family<ModelLabels, Counter>,
     breakers: Family<ModelLabels, Gauge>,
     retired: Family<ProviderLabels, Gauge>,
     budget_alerts: Family<AlertLabels, Counter>,
@@ -155,6 +156,7 @@ pub struct OfferMetrics {
     fallbacks: Family<ModelLabels, Counter>,
     retries: Family<ModelLabels, Counter>,
     mismatches: Family<ModelLabels, Counter>,
+    hedges: Family<ModelLabels, Counter>,
 }
 
 impl Metrics {
@@ -170,6 +172,7 @@ impl Metrics {
             fallbacks: Family::default(),
             retries: Family::default(),
             mismatches: Family::default(),
+            hedges: Family::default(),
             breakers: Family::default(),
             retired: Family::default(),
             budget_alerts: Family::default(),
@@ -212,6 +215,7 @@ impl Metrics {
             fallbacks: self.fallbacks.clone(),
             retries: self.retries.clone(),
             mismatches: self.mismatches.clone(),
+            hedges: self.hedges.clone(),
             labels,
         })
     }
@@ -277,6 +281,7 @@ impl Metrics {
         );
         let mismatches = "Answers whose token counts cannot be true";
         registry.register("usage_mismatch", mismatches, self.mismatches.clone());
+        registry.register("hedges", "Requests sent to a second target while the first was slow", self.hedges.clone());
         let state = "Circuit breakers: 0 closed, 1 half-open, 2 open";
         registry.register("circuit_breaker_state", state, self.breakers.clone());
         let retired = "Credentials that a provider refuses or that are out of money";
@@ -338,6 +343,11 @@ impl OfferMetrics {
     pub fn failure(&self, code: &'static str) {
         let ModelLabels { provider, model } = self.labels.clone();
         self.failures.get_or_create(&FailureLabels { provider, model, code }).inc();
+    }
+
+    /// Counts a request that was sent here because another target was slow.
+    pub fn hedge(&self) {
+        self.hedges.get_or_create(&self.labels).inc();
     }
 
     /// Counts an answer whose token counts cannot be true.

@@ -9,7 +9,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use wire::{AnswerContext, BadAnswer, Piece, Relay, StreamFault};
 
-use super::standing::Pass;
+use super::standing::Door;
 use super::{Client, Content, Deadline, Failure, Kind};
 use crate::call::{Call, Payload};
 use crate::clock::{self, Instant};
@@ -49,7 +49,7 @@ pub(super) async fn attempt(
     target: &Target,
     call: &Call,
     deadline: Deadline,
-    pass: &Pass,
+    door: &Door,
 ) -> Result<Content, Failure> {
     let fail = |(kind, detail): (Kind, String)| Failure {
         kind,
@@ -58,7 +58,7 @@ pub(super) async fn attempt(
         retry_after: None,
         detail,
     };
-    let request = request(target, call, pass).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
+    let request = request(target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
     let timeouts = &live.config.timeouts;
     let patience = if call.payload.is_stream() { timeouts.headers } else { timeouts.headers_plain };
     let headers_by = Limit::after(patience, deadline);
@@ -66,7 +66,7 @@ pub(super) async fn attempt(
         Some(answer) => answer.map_err(fail)?,
         None => return Err(fail((Kind::HeadersTimeout, "no answer headers in time".to_owned()))),
     };
-    pass.heard(response.headers(), clock::now());
+    door.heard(response.headers(), clock::now());
     if !response.status().is_success() {
         let retry_after = retry_after(response.headers());
         return Err(Failure { retry_after, ..fail(error_answer(response, target, deadline).await) });
@@ -80,7 +80,7 @@ pub(super) async fn attempt(
     whole(response, target, call, deadline).await.map(Content::Whole).map_err(fail)
 }
 
-fn request(target: &Target, call: &Call, pass: &Pass) -> Result<Request<Full<Bytes>>, wire::Error> {
+fn request(target: &Target, call: &Call, door: &Door) -> Result<Request<Full<Bytes>>, wire::Error> {
     let offer = &target.offer;
     let encoded = match &call.payload {
         Payload::Chat(request) => wire::encode_chat(&call.body, request, &offer.target())?,
@@ -92,7 +92,7 @@ fn request(target: &Target, call: &Call, pass: &Pass) -> Result<Request<Full<Byt
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);
     headers.insert(header::USER_AGENT, USER_AGENT);
-    if let Some(credential) = pass.credential() {
+    if let Some(credential) = door.credential() {
         credential.sign(&mut uri, headers);
     }
     if let Some(beta) = &call.openai_beta {

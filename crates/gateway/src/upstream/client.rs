@@ -160,8 +160,8 @@ fn kind_of(cause: &(dyn StdError + 'static), is_connect: bool) -> Option<Kind> {
     }
     let io = cause.downcast_ref::<io::Error>()?;
     // rustls hides inside I/O errors, which show only the source of what they hold.
-    if let Some(inner) = io.get_ref() {
-        return kind_of(inner, is_connect);
+    if let Some(kind) = io.get_ref().and_then(|inner| kind_of(inner, is_connect)) {
+        return Some(kind);
     }
     (io.kind() == io::ErrorKind::TimedOut && is_connect).then_some(Kind::ConnectTimeout)
 }

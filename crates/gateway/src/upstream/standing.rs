@@ -27,6 +27,9 @@ const HEADROOM_LASTS: Duration = Duration::from_secs(10);
 /// Retries of one provider: this share of its recent requests, and so many a second besides.
 const RETRY_SHARE: f32 = 0.2;
 const RETRIES_A_SECOND: u32 = 3;
+/// Hedges: as retries, of all requests that may be hedged.
+const HEDGE_SHARE: f32 = 0.05;
+const HEDGES_A_SECOND: u32 = 1;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 
 /// What opens a provider's door.
@@ -75,17 +78,23 @@ struct Headroom {
     until: Instant,
 }
 
-/// Retries that a provider may be burdened with.
+/// A budget of attempts beyond the first: retries that a provider may be burdened with, or hedges.
 pub struct Retries(TpsBudget);
 
 /// A request's way in at one offer. It ends in [`Pass::succeeded`] or [`Pass::failed`]; dropped, it says nothing about
 /// the provider.
 #[derive(Debug)]
 pub struct Pass {
-    offer: Arc<Offer>,
-    credential: usize,
+    door: Door,
     admission: Admission,
     is_told: bool,
+}
+
+/// Where a request goes in, and with which credential.
+#[derive(Clone, Debug)]
+pub struct Door {
+    offer: Arc<Offer>,
+    credential: usize,
 }
 
 /// Nobody is let through at the moment.
@@ -305,6 +314,18 @@ fn no_credential(offer: &Offer, learned: &Learned, now: Instant) -> Option<Close
     }
 }
 
+impl Door {
+    /// What opens the door.
+    pub fn credential(&self) -> Option<&Credential> {
+        self.offer.provider.credentials.get(self.credential).map(|credential| &**credential)
+    }
+
+    /// Notes what an answer says of the provider's rate limits.
+    pub fn heard(&self, headers: &HeaderMap, now: Instant) {
+        self.offer.standing.note_headroom(self.credential, headers, now);
+    }
+}
+
 impl Pass {
     /// Lets a request in, or says why not. Where it `is_last`, and nobody else can serve, one a second goes to a provider
     /// whose breaker is open or whose credentials are retired; a rest that the provider asked for is kept.
@@ -326,17 +347,12 @@ impl Pass {
             return Err(closed.unwrap_or(Closed { until, why: Why::Open }));
         }
         let credential = choose(offer, &learned, now);
-        Ok(Pass { offer: offer.clone(), credential, admission, is_told: false })
+        Ok(Pass { door: Door { offer: offer.clone(), credential }, admission, is_told: false })
     }
 
-    /// What opens the door.
-    pub fn credential(&self) -> Option<&Credential> {
-        self.offer.provider.credentials.get(self.credential).map(|credential| &**credential)
-    }
-
-    /// Notes what an answer says of the provider's rate limits.
-    pub fn heard(&self, headers: &HeaderMap, now: Instant) {
-        self.offer.standing.note_headroom(self.credential, headers, now);
+    /// Where it leads in.
+    pub fn door(&self) -> &Door {
+        &self.door
     }
 
     /// The provider has answered.
@@ -344,13 +360,13 @@ impl Pass {
         if std::mem::replace(&mut self.is_told, true) {
             return;
         }
-        let mut learned = locked(&self.offer.standing.learned);
+        let mut learned = locked(&self.door.offer.standing.learned);
         learned.breaker.succeeded(self.admission, now);
-        if let Some(lane) = learned.lanes.get_mut(self.credential) {
+        if let Some(lane) = learned.lanes.get_mut(self.door.credential) {
             lane.rests = 0;
         }
         drop(learned);
-        if let Some(credential) = self.credential() {
+        if let Some(credential) = self.door.credential() {
             credential.reinstate();
         }
     }
@@ -360,26 +376,26 @@ impl Pass {
     pub fn failed(&mut self, failure: &Failure, is_again: bool, now: Instant) -> Option<Duration> {
         self.is_told = true;
         let rule = failure.kind.rule();
-        let mut learned = locked(&self.offer.standing.learned);
+        let mut learned = locked(&self.door.offer.standing.learned);
         let jitter = fastrand::f64();
         match rule.harm {
             Harm::None => learned.breaker.released(self.admission),
             Harm::IfAgain if !is_again => learned.breaker.released(self.admission),
             // Somebody's typing error must not close the provider's other unlisted models.
-            Harm::Opens if self.offer.is_unlisted() && matches!(failure.kind, Kind::ModelNotFound) => {
+            Harm::Opens if self.door.offer.is_unlisted() && matches!(failure.kind, Kind::ModelNotFound) => {
                 learned.breaker.released(self.admission);
             }
             Harm::IfAgain | Harm::Counts => learned.breaker.failed(self.admission, now, jitter),
             Harm::Opens => learned.breaker.open(now, jitter),
             Harm::Retires => {
                 learned.breaker.released(self.admission);
-                if let Some(credential) = self.offer.provider.credentials.get(self.credential) {
+                if let Some(credential) = self.door.offer.provider.credentials.get(self.door.credential) {
                     credential.retire(now + RETIREMENT, rule.code);
                 }
             }
             Harm::Rests => {
                 learned.breaker.released(self.admission);
-                return learned.lanes.get_mut(self.credential).map(|lane| lane.rest(failure.retry_after, now));
+                return learned.lanes.get_mut(self.door.credential).map(|lane| lane.rest(failure.retry_after, now));
             }
         }
         None
@@ -389,7 +405,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if !self.is_told {
-            locked(&self.offer.standing.learned).breaker.released(self.admission);
+            locked(&self.door.offer.standing.learned).breaker.released(self.admission);
         }
     }
 }
@@ -479,6 +495,13 @@ impl Retries {
 impl Default for Retries {
     fn default() -> Retries {
         Retries(TpsBudget::new(RETRY_WINDOW, RETRIES_A_SECOND, RETRY_SHARE))
+    }
+}
+
+impl Retries {
+    /// The second attempts of hedged requests, over all providers.
+    pub fn for_hedges() -> Retries {
+        Retries(TpsBudget::new(RETRY_WINDOW, HEDGES_A_SECOND, HEDGE_SHARE))
     }
 }
 

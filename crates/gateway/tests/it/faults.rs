@@ -4,6 +4,7 @@
 mod after_content;
 mod before_content;
 mod credentials;
+mod hedges;
 mod transport;
 
 use serde_json::{Value, json};
