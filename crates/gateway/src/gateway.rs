@@ -83,9 +83,35 @@ pub struct Running {
 /// # Errors
 /// The address cannot be bound, the data directory cannot be used, or the system has no certificate store.
 pub async fn start(config: Config) -> anyhow::Result<Running> {
-    let wanted = SocketAddr::new(config.host, config.port);
-    let listener = server::bind(wanted).with_context(|| format!("cannot listen on {wanted}; is the port taken?"))?;
+    let listener = bind(&config)?;
     let address = listener.local_addr().context("the listener has no address")?;
+    let (gateway, alerts, new_admin_key) = assemble(config).await?;
+    gateway.begin(alerts).await;
+    server::start(listener, &gateway).context("cannot start the worker threads")?;
+    Ok(Running { gateway, new_admin_key, address })
+}
+
+/// The same on this runtime alone, without what looks after the database, Redis and the providers' health: nothing
+/// happens by itself, and time can be simulated.
+///
+/// # Errors
+/// As [`start`].
+#[cfg(test)]
+pub(crate) async fn start_still(config: Config) -> anyhow::Result<Running> {
+    let listener = bind(&config)?;
+    let address = listener.local_addr()?;
+    let (gateway, _alerts, new_admin_key) = assemble(config).await?;
+    server::start_here(listener, &gateway);
+    Ok(Running { gateway, new_admin_key, address })
+}
+
+fn bind(config: &Config) -> anyhow::Result<tokio::net::TcpListener> {
+    let wanted = SocketAddr::new(config.host, config.port);
+    server::bind(wanted).with_context(|| format!("cannot listen on {wanted}; is the port taken?"))
+}
+
+/// Puts the parts together. Nothing runs yet.
+async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receiver<BudgetAlert>, Option<SecretString>)> {
     let client =
         Client::new(config.timeouts.connect, config.upstream.ca_file.as_deref()).context("cannot set up TLS")?;
     let (tasks, simulated) = (Tasks::new(), OnceCell::new());
@@ -127,9 +153,7 @@ pub async fn start(config: Config) -> anyhow::Result<Running> {
         started,
         simulated,
     });
-    gateway.begin(alerts).await;
-    server::start(listener, &gateway).context("cannot start the worker threads")?;
-    Ok(Running { gateway, new_admin_key, address })
+    Ok((gateway, alerts, new_admin_key))
 }
 
 /// Where keys and accounts are kept.

@@ -27,6 +27,8 @@ pub mod router;
 pub mod server;
 pub mod shared;
 pub mod simulated;
+#[cfg(test)]
+mod simulation;
 pub mod streaming;
 pub mod tasks;
 pub mod telemetry;

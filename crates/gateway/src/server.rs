@@ -59,6 +59,13 @@ pub fn start(listener: TcpListener, gateway: &Arc<Gateway>) -> std::io::Result<(
     Ok(())
 }
 
+/// Serves on this runtime.
+#[cfg(test)]
+pub(crate) fn start_here(listener: TcpListener, gateway: &Arc<Gateway>) {
+    let worker = worker::start_here(gateway);
+    gateway.tasks.spawn("accept", accept(listener, gateway.clone(), vec![worker]));
+}
+
 async fn accept(listener: TcpListener, gateway: Arc<Gateway>, workers: Vec<mpsc::Sender<Accepted>>) {
     let places = Arc::new(Semaphore::new(gateway.registry.snapshot().config.limits.connections));
     let next = async |worker: &mpsc::Sender<Accepted>| {

@@ -74,6 +74,8 @@ struct State {
     connections: AtomicUsize,
     open: AtomicUsize,
     requests: Mutex<Vec<Recorded>>,
+    /// What holds for requests that say nothing.
+    told: Mutex<Directive>,
     /// How often each directive that counts for a few times was seen.
     seen: Mutex<Vec<(Directive, usize)>>,
     counts: Arc<Counts>,
@@ -117,6 +119,16 @@ impl Upstream {
     /// Every request whose body came whole, in the order of their ends.
     pub fn requests(&self) -> Vec<Recorded> {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Behaves from now on as these words say, towards requests that carry no directive of their own.
+    ///
+    /// # Errors
+    /// The word that is no directive.
+    pub fn tell(&self, words: &str) -> Result<(), String> {
+        let directive = Directive::find(format!("[upstream {words}]").as_bytes())?;
+        *self.state.told.lock().unwrap_or_else(PoisonError::into_inner) = directive;
+        Ok(())
     }
 
     /// Forgets the requests so far, which a long test would keep for nothing.
@@ -213,7 +225,11 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
     let (method, path) = (parts.method, parts.uri.path().to_owned());
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
-    let found = if state.is_steady { Ok(Directive::default()) } else { Directive::find(&body) };
+    let found = match (state.is_steady, is_told(&body)) {
+        (true, _) => Ok(Directive::default()),
+        (false, true) => Directive::find(&body),
+        (false, false) => Ok(state.told.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+    };
     let headers = parts.headers.clone();
     let recorded = Recorded { method: method.clone(), path: path.clone(), headers: parts.headers, body };
     let number = {
@@ -268,6 +284,10 @@ impl State {
         *count += 1;
         if *count > times { Directive::default() } else { directive }
     }
+}
+
+fn is_told(body: &[u8]) -> bool {
+    String::from_utf8_lossy(body).contains("[upstream ")
 }
 
 fn unknown_word(word: &str) -> Reply {

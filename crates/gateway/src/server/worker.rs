@@ -47,6 +47,15 @@ pub(super) fn start(gateway: Arc<Gateway>) -> io::Result<mpsc::Sender<Accepted>>
     Ok(sender)
 }
 
+/// Serves on this runtime.
+#[cfg(test)]
+pub(super) fn start_here(gateway: &Arc<Gateway>) -> mpsc::Sender<Accepted> {
+    let (sender, receiver) = mpsc::channel(WAITING);
+    let worker = Arc::new(Worker { client: gateway.client.sibling(), gateway: gateway.clone() });
+    gateway.tasks.spawn("worker", run(worker, receiver));
+    sender
+}
+
 async fn run(worker: Arc<Worker>, mut accepted: mpsc::Receiver<Accepted>) {
     let connections = TaskTracker::new();
     let router = api::router(worker.clone());

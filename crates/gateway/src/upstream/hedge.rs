@@ -64,10 +64,9 @@ impl<'a> Hedge<'a> {
                 Ok(outcome) => outcome,
                 Err(_) => first.await,
             };
-            return settle(outcome, &mut first_pass, 0, record, trail).map(|content| {
-                record.served(first_pass);
-                content
-            });
+            let content = settle(outcome, &mut first_pass, 0, record, trail)?;
+            record.served(first_pass);
+            return Some(content);
         };
         record.begin_attempt(self.second);
         self.second.offer.metrics.hedge();
