@@ -24,7 +24,7 @@ use crate::call::{Head, Surface};
 use crate::clock::Instant;
 use crate::keys::Caller;
 use crate::limits::rates::RateStatus;
-use crate::pipeline::{self, Reply, ReplyBody};
+use crate::pipeline::{self, Origin, Reply, ReplyBody};
 use crate::refusal::Refusal;
 use crate::server::Worker;
 
@@ -33,6 +33,8 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 const PROVIDER: HeaderName = HeaderName::from_static("x-gateway-provider");
 const MODEL: HeaderName = HeaderName::from_static("x-gateway-model");
 const CACHE: HeaderName = HeaderName::from_static("x-gateway-cache");
+/// The answer is that of an earlier request with the same `Idempotency-Key`.
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
 /// Limit, what is left of it, and when all of it is there again.
 const REQUESTS: [HeaderName; 3] = [
     HeaderName::from_static("x-ratelimit-limit-requests"),
@@ -101,11 +103,17 @@ async fn answer(
 }
 
 fn render(reply: Reply) -> Response {
-    let (body, content_type) = match reply.body {
-        ReplyBody::Whole(body) => (axum::body::Body::from(body), "application/json"),
-        ReplyBody::Stream(body) => (axum::body::Body::new(body), "text/event-stream; charset=utf-8"),
+    let kept = match &reply.body {
+        ReplyBody::Again(answer) => Some(answer.clone()),
+        ReplyBody::Whole(_) | ReplyBody::Stream(_) | ReplyBody::Recorded(_) => None,
     };
-    let is_stream = content_type != "application/json";
+    let (body, is_stream) = match reply.body {
+        ReplyBody::Whole(body) => (axum::body::Body::from(body), false),
+        ReplyBody::Stream(body) => (axum::body::Body::new(body), true),
+        ReplyBody::Recorded(body) => (axum::body::Body::new(body), true),
+        ReplyBody::Again(answer) => (axum::body::Body::from(answer.body.clone()), answer.is_stream),
+    };
+    let content_type = if is_stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -114,7 +122,12 @@ fn render(reply: Reply) -> Response {
         // nginx would hold events back otherwise.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
-    headers.insert(CACHE, HeaderValue::from_static("bypass"));
+    let cache = if reply.origin == Origin::Coalesced { "coalesced" } else { "bypass" };
+    headers.insert(CACHE, HeaderValue::from_static(cache));
+    if let Some(answer) = kept {
+        headers.insert(REPLAYED, HeaderValue::from_static("true"));
+        insert_target_headers(headers, &answer.provider, &answer.model);
+    }
     insert_rate_headers(headers, &reply.rates);
     if let Some(target) = &reply.target {
         insert_target_headers(headers, &target.offer.provider.name, &target.offer.model);

@@ -15,6 +15,7 @@ use wire::{Problem, embeddings, openai};
 
 use crate::clock::Instant;
 use crate::config::Limits;
+use crate::idempotency;
 use crate::keys::Caller;
 use crate::refusal::Refusal;
 
@@ -63,6 +64,8 @@ pub struct Call {
     pub extensions: Extensions,
     /// The caller's `OpenAI-Beta`, the one request header that goes upstream.
     pub openai_beta: Option<http::HeaderValue>,
+    /// The caller's `Idempotency-Key`.
+    pub idempotency_key: Option<http::HeaderValue>,
 }
 
 /// A checked body.
@@ -113,6 +116,8 @@ pub struct Extensions {
     pub max_cost: Option<Nanodollars>,
     /// `x-budget-key`: the gateway key that pays when the headers name none.
     pub budget_key: Option<SecretString>,
+    /// `x-cache`: whether the answer may be one that was made for another request of the same key.
+    pub cache: Option<bool>,
     /// `x-tags`: labels for the log.
     pub tags: Vec<String>,
 }
@@ -138,8 +143,9 @@ impl Call {
         };
         let extensions = Extensions::read(&head.headers, &fields)?;
         let openai_beta = head.headers.get("openai-beta").cloned();
+        let idempotency_key = head.headers.get(idempotency::HEADER).cloned();
         let Head { request_id, received, .. } = head;
-        Ok(Call { surface, request_id, received, body, payload, extensions, openai_beta })
+        Ok(Call { surface, request_id, received, body, payload, extensions, openai_beta, idempotency_key })
     }
 }
 
@@ -178,8 +184,6 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Refusal> {
 impl Extensions {
     fn read(headers: &HeaderMap, fields: &[(String, Box<RawValue>)]) -> Result<Extensions, wire::Error> {
         let source = Source { headers, fields };
-        // `x-cache` is checked here and needed by nobody while there is nothing to answer from.
-        source.read("x-cache", "`true` or `false`", |text| text.parse::<bool>().ok())?;
         Ok(Extensions {
             strategy: source.read(
                 "x-routing-strategy",
@@ -194,6 +198,7 @@ impl Extensions {
             max_cost: source.read("x-max-cost-usd", "US dollars, more than none, for example `0.05`", |text| {
                 text.parse().ok().filter(|cost| *cost > Nanodollars(0))
             })?,
+            cache: source.read("x-cache", "`true` or `false`", |text| text.parse().ok())?,
             budget_key: source.read("x-budget-key", "a gateway key", |text| Some(text.into()))?,
             tags: source
                 .read("x-tags", "at most 16 tags of at most 64 bytes, as a list or separated by commas", tags)?

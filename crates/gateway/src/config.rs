@@ -156,6 +156,8 @@ pub struct Budget {
 pub struct Upstream {
     /// Certificate authorities besides the system's.
     pub ca_file: Option<PathBuf>,
+    /// Whether identical requests in flight need one call.
+    pub coalesce: bool,
     /// Whether another provider is asked what one's content filter refused.
     pub fallback_on_content_filter: bool,
 }

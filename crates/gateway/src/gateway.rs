@@ -12,9 +12,11 @@ use tokio::sync::{OnceCell, mpsc};
 use tracing::{info, warn};
 
 use crate::clock::{self, Instant};
+use crate::coalesce::Flights;
 use crate::concurrency::Concurrency;
 use crate::config::Config;
 use crate::directory::Health;
+use crate::idempotency::Repeats;
 use crate::keys::Keys;
 use crate::ledger::{self, Ledger};
 use crate::limits::budgets::BudgetAlert;
@@ -57,6 +59,10 @@ pub struct Gateway {
     pub rates: Rates,
     /// The money.
     pub ledger: Arc<Ledger>,
+    /// Answers that are given again to whoever sends the same `Idempotency-Key`.
+    pub repeats: Arc<Repeats>,
+    /// Calls that identical requests can join.
+    pub flights: Arc<Flights>,
     /// Who sent wrong admin keys.
     pub wrong_keys: WrongKeys,
     /// When it started.
@@ -125,6 +131,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
     let opened = Ledger::open(&config, shared.clone(), tasks.clone());
     let (ledger, alerts) = opened.with_context(|| format!("cannot use the journal in `{}`", directory.display()))?;
     let rates = Rates::new(shared.clone(), config.storage.replicas);
+    let repeats = Arc::new(Repeats::new(shared.clone(), tasks.clone()));
     let keys = Keys::new(ledger.budgets.clone());
 
     let Found { policy, new_admin_key } = policy::find(&config, &store).await;
@@ -149,6 +156,8 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
         keys,
         rates,
         ledger,
+        repeats,
+        flights: Arc::default(),
         wrong_keys,
         started,
         simulated,

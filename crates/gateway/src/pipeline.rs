@@ -5,11 +5,15 @@ use std::sync::Arc;
 use axum::body::Body;
 use bytes::Bytes;
 use http::StatusCode;
+use serde_json::value::RawValue;
 
-use crate::admission;
+use crate::admission::{self, Place};
 use crate::affordable::{self, Cap};
 use crate::call::{Call, Head, Surface};
+use crate::coalesce::{self, Answered};
 use crate::gateway::Gateway;
+use crate::idempotency::{Answer, Look, Recording, Ticket};
+use crate::keys::Caller;
 use crate::ledger::{self, Used};
 use crate::limits::rates::RateStatus;
 use crate::live::Live;
@@ -18,7 +22,7 @@ use crate::refusal::Refusal;
 use crate::router::{self, Plan, Target};
 use crate::server::Worker;
 use crate::streaming::{Opening, StreamBody, StreamLimits};
-use crate::upstream::{self, Content};
+use crate::upstream::{self, Client, Content, Deadline};
 
 /// An answer on its way to the client.
 #[derive(Debug)]
@@ -27,17 +31,34 @@ pub struct Reply {
     pub target: Option<Target>,
     /// What is left of the caller's limits.
     pub rates: RateStatus,
+    /// Where it comes from.
+    pub origin: Origin,
     /// The answer.
     pub body: ReplyBody,
 }
 
-/// The two shapes of an answer.
+/// Where an answer comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// It was made for this request.
+    Provider,
+    /// It was made for an identical one in flight.
+    Coalesced,
+    /// It was made for an earlier request with the same `Idempotency-Key`.
+    Replayed,
+}
+
+/// The shapes of an answer.
 #[derive(Debug)]
 pub enum ReplyBody {
     /// JSON in the client's format, metadata included.
     Whole(Bytes),
     /// Server-Sent Events.
     Stream(StreamBody),
+    /// The same, kept for whoever asks again.
+    Recorded(Recording),
+    /// What was kept.
+    Again(Arc<Answer>),
 }
 
 /// Answers one request. Dropping the future cancels it, upstream included.
@@ -48,49 +69,60 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     let gateway = &worker.gateway;
     let live = gateway.registry.snapshot();
     let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
-    let prepared = prepare(gateway, &live, surface, head, body, &mut record).await;
-    let Prepared { call, plan, rates, cap } = prepared.map_err(|refusal| record.refuse(refusal))?;
-
-    let client = worker.client.clone();
-    let (is_stream, snapshot, asked) = (call.payload.is_stream(), live.clone(), call.clone());
-    let opening = async move {
-        let content = upstream::execute(&client, &snapshot, &plan, &asked, &mut record).await;
-        (content, record)
+    let asked =
+        read(gateway, &live, surface, head, body, &mut record).await.map_err(|refusal| record.refuse(refusal))?;
+    let look = gateway.repeats.look(&asked.caller.id, &asked.call).await;
+    let ticket = match look.map_err(|refusal| record.refuse(refusal))? {
+        Some(Look::Again(answer)) => return Ok(again(answer, asked, record)),
+        Some(Look::First(ticket)) => Some(ticket),
+        None => None,
     };
-    if !is_stream {
-        let (content, mut record) = opening.await;
-        return match content {
-            Ok(Content::Whole(answer)) => Ok(whole(answer, &call, record, rates).await),
-            Ok(Content::Stream(_)) => Err(record.refuse(Refusal::Internal)),
-            Err(refusal) => Err(record.refuse(refusal)),
-        };
-    }
-    let limits = StreamLimits::of(&live, &call, cap, gateway.tasks.closing().clone());
-    stream(Box::pin(opening), limits, rates).await
+    let is_shared = live.config.upstream.coalesce;
+    let reply = match is_shared.then(|| coalesce::identity(&asked.caller.id, &asked.call)).flatten() {
+        Some(identity) => joined(worker, live, asked, record, identity).await?,
+        None if asked.call.payload.is_stream() => streamed(worker, live, asked, record).await?,
+        None => whole(ask(gateway.clone(), worker.client.clone(), live, asked, record).await?),
+    };
+    Ok(match ticket {
+        Some(ticket) => kept(reply, ticket),
+        None => reply,
+    })
+}
+
+/// A request that was read, of somebody who may ask.
+struct Asked {
+    call: Arc<Call>,
+    caller: Arc<Caller>,
+    place: Place,
 }
 
 /// A request that may go to its providers.
 struct Prepared {
-    call: Arc<Call>,
     plan: Plan,
     rates: RateStatus,
     cap: Option<Cap>,
 }
 
-/// Everything before a provider is asked: who it is, the body, the plan, the money.
-async fn prepare(
+/// Who it is, and the body.
+async fn read(
     gateway: &Gateway,
     live: &Live,
     surface: Surface,
     head: Head,
     body: Body,
     record: &mut Record,
-) -> Result<Prepared, Refusal> {
-    let mut place = admission::admit(gateway, live, &head).await?;
+) -> Result<Asked, Refusal> {
+    let place = admission::admit(gateway, live, &head).await?;
     let caller = head.caller.clone();
     let call = Arc::new(Call::read(&live.config.limits, surface, head, body).await?);
     record.asked(&call);
     let caller = admission::payer(gateway, caller, &call)?;
+    Ok(Asked { call, caller, place })
+}
+
+/// The plan and the money: all that has to be before a provider is asked.
+async fn prepare(gateway: &Gateway, live: &Live, asked: Asked, record: &mut Record) -> Result<Prepared, Refusal> {
+    let Asked { call, caller, mut place } = asked;
     let mut plan = router::plan(live, &caller, &call)?;
     let cap = affordable::keep(&live.config, &caller, &call, &mut plan).await?;
     record.planned(&plan);
@@ -98,31 +130,128 @@ async fn prepare(
     let rates = place.status();
     record.admitted(place);
     let held = gateway.ledger.reserve(&live.config, &caller, &call, &plan).await?;
-    record.reserved(held, call.clone());
-    Ok(Prepared { call, plan, rates, cap })
+    record.reserved(held, call);
+    Ok(Prepared { plan, rates, cap })
 }
 
-/// Waits for the first content; when it takes long, the stream goes out with keep-alives and waits further.
-async fn stream(mut opening: Opening, limits: StreamLimits, rates: RateStatus) -> Result<Reply, Refusal> {
-    match tokio::time::timeout(limits.keepalive, &mut opening).await {
-        Ok((Ok(Content::Stream(opened)), record)) => {
-            let target = record.target().cloned();
-            Ok(Reply { target, rates, body: ReplyBody::Stream(StreamBody::begun(opened, record, limits)) })
-        }
-        Ok((Ok(Content::Whole(_)), mut record)) => Err(record.refuse(Refusal::Internal)),
-        Ok((Err(refusal), mut record)) => Err(record.refuse(refusal)),
-        Err(_) => Ok(Reply { target: None, rates, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) }),
-    }
-}
-
-async fn whole(answer: wire::Whole, call: &Arc<Call>, mut record: Record, rates: RateStatus) -> Reply {
-    let used = ledger::used_by_answer(call, &answer).await;
+/// Asks for a whole answer, and accounts it.
+async fn ask(
+    gateway: Arc<Gateway>,
+    client: Client,
+    live: Arc<Live>,
+    asked: Asked,
+    mut record: Record,
+) -> Result<Answered, Refusal> {
+    let call = asked.call.clone();
+    let prepared = prepare(&gateway, &live, asked, &mut record).await;
+    let Prepared { plan, rates, .. } = prepared.map_err(|refusal| record.refuse(refusal))?;
+    let answer = match upstream::execute(&client, &live, &plan, &call, &mut record).await {
+        Ok(Content::Whole(answer)) => answer,
+        Ok(Content::Stream(_)) => return Err(record.refuse(Refusal::Internal)),
+        Err(refusal) => return Err(record.refuse(refusal)),
+    };
+    let used = ledger::used_by_answer(&call, &answer).await;
     if !matches!(used, Used::Reported(_)) {
         record.counted_against(&answer.usage);
     }
     record.used(used);
-    let body = wire::splice::append_member(&answer.body, "x-gateway", record.metadata().get().as_bytes());
-    let target = record.target().cloned();
+    let Some(target) = record.target().cloned() else { return Err(record.refuse(Refusal::Internal)) };
+    let metadata = record.metadata();
     record.close(StatusCode::OK.as_u16(), None);
-    Reply { target, rates, body: ReplyBody::Whole(body.into()) }
+    Ok(Answered { target, body: answer.body, metadata, rates })
+}
+
+fn whole(answered: Answered) -> Reply {
+    let Answered { target, body, metadata, rates } = answered;
+    reply(target, &body, &metadata, rates, Origin::Provider)
+}
+
+/// A whole answer with its metadata in it.
+fn reply(target: Target, body: &[u8], metadata: &RawValue, rates: RateStatus, origin: Origin) -> Reply {
+    let body = wire::splice::append_member(body, "x-gateway", metadata.get().as_bytes());
+    Reply { target: Some(target), rates, origin, body: ReplyBody::Whole(body.into()) }
+}
+
+/// One call for all identical requests that are in flight.
+async fn joined(
+    worker: &Worker,
+    live: Arc<Live>,
+    asked: Asked,
+    record: Record,
+    identity: [u8; 32],
+) -> Result<Reply, Refusal> {
+    let deadline = Deadline::of(&live, &asked.call);
+    let mut mine = Some((asked, record));
+    let joined = worker.gateway.flights.join(identity, || {
+        let (gateway, client, live, mine) = (worker.gateway.clone(), worker.client.clone(), live.clone(), mine.take());
+        Box::pin(async move {
+            let Some((asked, record)) = mine else { return Err(Arc::new(Refusal::Internal)) };
+            ask(gateway, client, live, asked, record).await.map(Arc::new).map_err(Arc::new)
+        })
+    });
+    let Some((asked, mut record)) = mine else {
+        let answered = joined.await.map_err(Refusal::Coalesced)?;
+        let Answered { target, body, metadata, rates } = &*answered;
+        return Ok(reply(target.clone(), body, metadata, rates.clone(), Origin::Provider));
+    };
+    let rates = asked.place.status();
+    record.admitted(asked.place);
+    let answered = match tokio::time::timeout_at(deadline.at(), joined).await {
+        Ok(Ok(answered)) => answered,
+        Ok(Err(refusal)) => return Err(record.refuse(Refusal::Coalesced(refusal))),
+        Err(_) => return Err(record.refuse(Refusal::DeadlineExceeded { allowed: deadline.allowed() })),
+    };
+    record.coalesced(&answered.target);
+    let metadata = record.metadata();
+    record.close(StatusCode::OK.as_u16(), None);
+    Ok(reply(answered.target.clone(), &answered.body, &metadata, rates, Origin::Coalesced))
+}
+
+/// Waits for the first content; when it takes long, the stream goes out with keep-alives and waits further.
+async fn streamed(worker: &Worker, live: Arc<Live>, asked: Asked, mut record: Record) -> Result<Reply, Refusal> {
+    let call = asked.call.clone();
+    let prepared = prepare(&worker.gateway, &live, asked, &mut record).await;
+    let Prepared { plan, rates, cap } = prepared.map_err(|refusal| record.refuse(refusal))?;
+    let limits = StreamLimits::of(&live, &call, cap, worker.gateway.tasks.closing().clone());
+    let client = worker.client.clone();
+    let mut opening: Opening = Box::pin(async move {
+        let content = upstream::execute(&client, &live, &plan, &call, &mut record).await;
+        (content, record)
+    });
+    let origin = Origin::Provider;
+    match tokio::time::timeout(limits.keepalive, &mut opening).await {
+        Ok((Ok(Content::Stream(opened)), record)) => {
+            let target = record.target().cloned();
+            Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(opened, record, limits)) })
+        }
+        Ok((Ok(Content::Whole(_)), mut record)) => Err(record.refuse(Refusal::Internal)),
+        Ok((Err(refusal), mut record)) => Err(record.refuse(refusal)),
+        Err(_) => {
+            Ok(Reply { target: None, rates, origin, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) })
+        }
+    }
+}
+
+/// The answer of the first time.
+fn again(answer: Arc<Answer>, asked: Asked, mut record: Record) -> Reply {
+    let rates = asked.place.status();
+    record.admitted(asked.place);
+    record.close(StatusCode::OK.as_u16(), None);
+    Reply { target: None, rates, origin: Origin::Replayed, body: ReplyBody::Again(answer) }
+}
+
+/// Keeps the answer for whoever sends the same key again.
+fn kept(reply: Reply, ticket: Ticket) -> Reply {
+    let name =
+        |name: fn(&Target) -> &Arc<str>| reply.target.as_ref().map_or(String::new(), |target| name(target).to_string());
+    let (provider, model) = (name(|target| &target.offer.provider.name), name(|target| &target.offer.model));
+    let body = match reply.body {
+        ReplyBody::Whole(body) => {
+            ticket.keep(Answer { is_stream: false, provider, model, body: body.clone() });
+            ReplyBody::Whole(body)
+        }
+        ReplyBody::Stream(body) => ReplyBody::Recorded(Recording::new(body, ticket, provider, model)),
+        body @ (ReplyBody::Recorded(_) | ReplyBody::Again(_)) => body,
+    };
+    Reply { body, ..reply }
 }

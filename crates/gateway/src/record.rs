@@ -41,6 +41,8 @@ pub struct Record {
     place: Option<Place>,
     money: Option<(Held, Arc<Call>)>,
     first_choice: Option<Arc<Offer>>,
+    /// Who answered the identical request that this one waited for.
+    coalesced: Option<Target>,
     attempts: Vec<Attempt>,
     /// Targets that were not asked, each with how many attempts came before.
     skipped: Vec<(usize, Target, Why)>,
@@ -66,6 +68,9 @@ struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<&'static str>,
     cache_hit: bool,
+    /// The answer is that of an identical request which was in flight.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    coalesced: bool,
     fallback_used: bool,
     attempts: Vec<AttemptMetadata<'a>>,
 }
@@ -92,6 +97,7 @@ impl Record {
             place: None,
             money: None,
             first_choice: None,
+            coalesced: None,
             attempts: Vec::new(),
             skipped: Vec::new(),
             pass: None,
@@ -208,7 +214,13 @@ impl Record {
 
     /// The target that is serving, or was tried last.
     pub fn target(&self) -> Option<&Target> {
-        self.attempts.last().map(|attempt| &attempt.target)
+        self.attempts.last().map(|attempt| &attempt.target).or(self.coalesced.as_ref())
+    }
+
+    /// Notes that the answer is that of an identical request.
+    pub fn coalesced(&mut self, target: &Target) {
+        self.coalesced = Some(target.clone());
+        self.metrics.coalesced.inc();
     }
 
     /// Notes that the first content of a stream has arrived. Of a whole answer nobody knows when it began.
@@ -274,10 +286,11 @@ impl Record {
             model: &target.offer.model,
             routing_decision: target.decision().to_string(),
             latency_ms: (latency.as_secs_f64() * 1e6).round() / 1e3,
-            cost_usd: self.cost().map(|cost| cost.to_usd()),
+            cost_usd: if self.coalesced.is_some() { Some(0.0) } else { self.cost().map(|cost| cost.to_usd()) },
             estimated: matches!(self.attempts.last(), Some(Attempt { used: Used::Estimated(_), .. })),
             stopped: self.stopped,
             cache_hit: false,
+            coalesced: self.coalesced.is_some(),
             fallback_used: self.is_fallback(),
             attempts: self.trail(),
         };

@@ -1,5 +1,6 @@
 //! Every way in which the gateway says no, without a word of HTTP: `api/error.rs` turns these into answers.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use catalog::Nanodollars;
@@ -126,6 +127,12 @@ pub enum Refusal {
     StreamDeadline,
     /// The gateway ends and its time to finish is over.
     ShuttingDown,
+    /// The `Idempotency-Key` belongs to a request that still runs.
+    IdempotencyInFlight,
+    /// The `Idempotency-Key` belongs to another request.
+    IdempotencyKeyReused,
+    /// The identical request whose answer this one waited for was refused.
+    Coalesced(Arc<Refusal>),
     /// Something of ours broke; the log has the rest.
     Internal,
 }

@@ -64,6 +64,11 @@ impl Deadline {
         self.at
     }
 
+    /// The whole time.
+    pub fn allowed(&self) -> Duration {
+        self.allowed
+    }
+
     fn has_passed(&self) -> bool {
         clock::now() >= self.at
     }

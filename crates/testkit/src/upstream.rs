@@ -134,6 +134,7 @@ impl Upstream {
     /// Forgets the requests so far, which a long test would keep for nothing.
     pub fn forget(&self) {
         self.state.requests.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.state.seen.lock().unwrap_or_else(PoisonError::into_inner).clear();
     }
 
     /// The body of the last request that carried JSON; null before there was one.

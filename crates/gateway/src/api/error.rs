@@ -250,6 +250,24 @@ impl<'a> ErrorAnswer<'a> {
                 "server_shutting_down",
                 "The gateway is shutting down and ended this stream; ask again.",
             ),
+            Refusal::IdempotencyInFlight => ErrorAnswer {
+                retry_after: Some(OVERLOAD_WAIT),
+                should_retry: Some(true),
+                ..fault(
+                    StatusCode::CONFLICT,
+                    "idempotency_in_flight",
+                    "A request with this `Idempotency-Key` is still running; ask again for its answer.",
+                )
+            },
+            Refusal::IdempotencyKeyReused => ErrorAnswer {
+                param: Some("Idempotency-Key"),
+                ..fault(
+                    StatusCode::BAD_REQUEST,
+                    "idempotency_key_reused",
+                    "This `Idempotency-Key` was sent with another request; use a new one for each.",
+                )
+            },
+            Refusal::Coalesced(refusal) => ErrorAnswer::of(refusal),
             Refusal::Internal => ErrorAnswer {
                 kind: "server_error",
                 ..server(

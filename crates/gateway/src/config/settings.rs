@@ -260,6 +260,15 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "How long a streamed request may take, retries included.",
     },
     Setting {
+        key: "upstream.coalesce",
+        variable: "COALESCE",
+        default: Some("true"),
+        form: Form::Switch(|config, on| config.upstream.coalesce = on),
+        change: Change::Live,
+        doc: "Whether identical requests of one key that are in flight together, and whose answer does not depend on \
+              chance, need one call.",
+    },
+    Setting {
         key: "upstream.ca_file",
         variable: "UPSTREAM_CA_FILE",
         default: None,

@@ -45,6 +45,8 @@ pub struct Metrics {
     budget_remaining: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
     /// Requests with a key that opens nothing.
     pub wrong_keys: Counter,
+    /// Requests that were answered by an identical one in flight.
+    pub coalesced: Counter,
     /// Whether the database answers, 1 or 0.
     pub database_up: Gauge<i64, AtomicI64>,
     /// Whether Redis answers, 1 or 0; 1 where there is none to ask.
@@ -178,6 +180,7 @@ impl Metrics {
             budget_alerts: Family::default(),
             budget_remaining: Family::default(),
             wrong_keys: Counter::default(),
+            coalesced: Counter::default(),
             database_up: Gauge::default(),
             redis_up: Gauge::default(),
             ledger_up: Gauge::default(),
@@ -289,6 +292,8 @@ impl Metrics {
         registry.register("budget_alerts", "Budgets that passed a threshold", self.budget_alerts.clone());
         let left = "What is left of this month's budgets, dollars or tokens";
         registry.register("budget_remaining", left, self.budget_remaining.clone());
+        let coalesced = "Requests answered by an identical one in flight";
+        registry.register("coalesced", coalesced, self.coalesced.clone());
         registry.register("wrong_keys", "Requests with a key that opens nothing", self.wrong_keys.clone());
         registry.register("database_up", "Whether the database answers", self.database_up.clone());
         registry.register("redis_up", "Whether Redis answers, where one is set", self.redis_up.clone());

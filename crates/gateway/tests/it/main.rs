@@ -17,6 +17,7 @@ mod models;
 mod outages;
 mod process;
 mod promises;
+mod repeats;
 mod replicas;
 mod sdk;
 mod tidy;

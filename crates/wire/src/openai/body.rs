@@ -225,6 +225,7 @@ impl<'a> Body<'a> {
         let mut facts = Facts {
             messages: u32::try_from(self.messages.0.len()).unwrap_or(u32::MAX),
             logprobs: self.logprobs.unwrap_or(false),
+            is_greedy: self.temperature == Some(0.0),
             ..Facts::default()
         };
         self.each_text(|text| facts.prompt_bytes = facts.prompt_bytes.saturating_add(bytes(text)));

@@ -58,6 +58,8 @@ pub struct Facts {
     pub json_schema: bool,
     /// Log probabilities wanted.
     pub logprobs: bool,
+    /// Temperature 0: the same request has the same answer.
+    pub is_greedy: bool,
 }
 
 /// Reads and checks a request.
