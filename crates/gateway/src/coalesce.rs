@@ -37,11 +37,14 @@ pub struct Answered {
     pub rates: RateStatus,
 }
 
+/// By identity, each with its number.
+type Calls = HashMap<[u8; 32], (u64, WeakShared<Calling>)>;
+
 /// The calls in flight that others may join.
 #[derive(Debug, Default)]
 pub struct Flights {
     // A std mutex: held to look into a map, never across an await.
-    calls: Mutex<HashMap<[u8; 32], (u64, WeakShared<Calling>)>>,
+    calls: Mutex<Calls>,
     /// Numbers the calls, so that each takes out itself only.
     next: AtomicU64,
 }
@@ -85,7 +88,7 @@ impl Flights {
         call
     }
 
-    fn calls(&self) -> MutexGuard<'_, HashMap<[u8; 32], (u64, WeakShared<Calling>)>> {
+    fn calls(&self) -> MutexGuard<'_, Calls> {
         self.calls.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -192,7 +192,7 @@ async fn joined(
     let Some((asked, mut record)) = mine else {
         let answered = joined.await.map_err(Refusal::Coalesced)?;
         let Answered { target, body, metadata, rates } = &*answered;
-        return Ok(reply(target.clone(), body, metadata, rates.clone(), Origin::Provider));
+        return Ok(reply(target.clone(), body, metadata, *rates, Origin::Provider));
     };
     let rates = asked.place.status();
     record.admitted(asked.place);
