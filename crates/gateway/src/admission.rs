@@ -54,6 +54,9 @@ impl Place {
 /// The gateway is full, or the caller has nothing left of a limit or a budget.
 pub async fn admit(gateway: &Gateway, live: &Live, head: &Head) -> Result<Place, Refusal> {
     let config = &live.config;
+    if gateway.memory.is_full() {
+        return Err(Refusal::Overloaded);
+    }
     let slot = gateway.concurrency.admit(config.limits.concurrent_requests).ok_or(Refusal::Overloaded)?;
     let caller = &head.caller;
     let period = clock::period(clock::unix_millis());

@@ -315,6 +315,8 @@ pub struct Limits {
     pub connections: usize,
     /// Requests at one time.
     pub concurrent_requests: usize,
+    /// Memory that the process may occupy; `None` leaves it to the control group.
+    pub memory_bytes: Option<u64>,
 }
 
 impl Config {
@@ -455,6 +457,7 @@ impl Config {
                 client_stall: zero,
                 connections: 0,
                 concurrent_requests: 0,
+                memory_bytes: None,
             },
             keepalive_after: zero,
             shutdown_delay: zero,

@@ -22,6 +22,7 @@ use crate::ledger::{self, Ledger};
 use crate::limits::budgets::BudgetAlert;
 use crate::limits::rates::Rates;
 use crate::live::Registry;
+use crate::memory::Memory;
 use crate::policy::{self, Found};
 use crate::server;
 use crate::shared::Shared;
@@ -45,6 +46,8 @@ pub struct Gateway {
     pub client: Client,
     /// Requests in flight.
     pub concurrency: Concurrency,
+    /// Memory in use.
+    pub memory: Arc<Memory>,
     /// Background work and the signals that end it.
     pub tasks: Tasks,
     /// Keys, settings and accounts, as the database has them. No request waits for it.
@@ -149,6 +152,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
         registry,
         client,
         concurrency,
+        memory: Arc::default(),
         tasks,
         store,
         store_health,
@@ -184,6 +188,8 @@ impl Gateway {
         }
         let (budgets, rates, stop) = (self.ledger.budgets.clone(), self.clone(), ended.clone());
         tasks.spawn_companion("budgets", async move { budgets.run(&stop).await });
+        let looking = self.memory.clone().watch(self.registry.clone(), ended.clone());
+        tasks.spawn_companion("memory", looking);
         let stop = ended.clone();
         tasks.spawn_companion("rates", async move { rates.rates.run(stop).await });
         tasks.spawn_companion("ledger", ledger::ship::run(self.ledger.clone(), self.store.clone(), ended));

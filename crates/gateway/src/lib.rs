@@ -21,6 +21,7 @@ pub mod latency;
 pub mod ledger;
 pub mod limits;
 pub mod live;
+pub mod memory;
 pub mod pipeline;
 pub mod policy;
 pub mod record;

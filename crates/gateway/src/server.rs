@@ -33,6 +33,8 @@ pub use worker::Worker;
 const MAX_HEADER_BYTES: usize = 64 * 1024;
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4096;
+/// File descriptors that are not for clients.
+const RESERVED_FILES: usize = 64;
 /// Pause after an accept that failed for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
@@ -66,8 +68,19 @@ pub(crate) fn start_here(listener: TcpListener, gateway: &Arc<Gateway>) {
     gateway.tasks.spawn("accept", accept(listener, gateway.clone(), vec![worker]));
 }
 
+/// How many connections can be open: as configured, or fewer where the system gives fewer file descriptors. Some of
+/// those are for providers and for the accounts.
+fn places(configured: usize) -> usize {
+    let files = rlimit::increase_nofile_limit(u64::MAX).ok().and_then(|files| usize::try_from(files).ok());
+    let most = files.map_or(configured, |files| files.saturating_sub(RESERVED_FILES).max(1));
+    if most < configured {
+        warn!(connections = most, configured, "the system's limit of open files allows fewer connections");
+    }
+    configured.min(most)
+}
+
 async fn accept(listener: TcpListener, gateway: Arc<Gateway>, workers: Vec<mpsc::Sender<Accepted>>) {
-    let places = Arc::new(Semaphore::new(gateway.registry.snapshot().config.limits.connections));
+    let places = Arc::new(Semaphore::new(places(gateway.registry.snapshot().config.limits.connections)));
     let next = async |worker: &mpsc::Sender<Accepted>| {
         // Accepting pauses while every place is taken; waiting clients stand in the backlog.
         let Ok(place) = places.clone().acquire_owned().await else { return };

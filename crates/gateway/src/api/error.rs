@@ -192,7 +192,7 @@ impl<'a> ErrorAnswer<'a> {
                 ..server(
                     StatusCode::SERVICE_UNAVAILABLE,
                     "overloaded",
-                    "The gateway is at its limit of concurrent requests; try again shortly.",
+                    "The gateway is at its limit of concurrent requests or of memory; try again shortly.",
                 )
             },
             Refusal::UnknownUrl => {

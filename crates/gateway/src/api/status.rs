@@ -184,6 +184,7 @@ pub(super) async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
     }
     let metrics = &live.metrics;
     let storage = storage(&gateway);
+    metrics.resident_memory.set(i64::try_from(gateway.memory.resident_bytes()).unwrap_or(i64::MAX));
     metrics.database_up.set(i64::from(storage.database_problem.is_none()));
     metrics.redis_up.set(i64::from(storage.redis != "down"));
     metrics.ledger_up.set(i64::from(storage.ledger_problem.is_none()));

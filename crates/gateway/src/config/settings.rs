@@ -350,6 +350,15 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "How many requests may run at one time; more are refused with 503 and `Retry-After`.",
     },
     Setting {
+        key: "limits.memory_bytes",
+        variable: "MEMORY_LIMIT_BYTES",
+        default: None,
+        form: Form::Count(1 << 20, usize::MAX >> 1, |config, count| config.limits.memory_bytes = Some(count as u64)),
+        change: Change::Live,
+        doc: "Memory that the process may occupy; above 95 % of it new requests are refused. When not set: what the \
+              control group allows.",
+    },
+    Setting {
         key: "storage.data_dir",
         variable: "DATA_DIR",
         default: Some("./data"),

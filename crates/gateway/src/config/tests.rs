@@ -58,6 +58,7 @@ fn nothing_set_gives_the_documented_defaults() {
         client_stall: seconds(30),
         connections: 4096,
         concurrent_requests: 4096,
+        memory_bytes: None,
     };
     assert_eq!(config.limits, limits);
     assert_eq!((config.keepalive_after, config.shutdown_grace), (seconds(15), seconds(600)));

@@ -57,6 +57,8 @@ pub struct Metrics {
     pub active_providers: Gauge<i64, AtomicI64>,
     /// Requests in flight.
     pub active_requests: Gauge<i64, AtomicI64>,
+    /// Memory that the process occupies.
+    pub resident_memory: Gauge,
     /// Requests that ended in a panic of ours, caught.
     pub panics: Counter,
     /// Configuration reloads that were refused.
@@ -186,6 +188,7 @@ impl Metrics {
             ledger_up: Gauge::default(),
             active_providers: Gauge::default(),
             active_requests: Gauge::default(),
+            resident_memory: Gauge::default(),
             panics: Counter::default(),
             config_errors: Counter::default(),
         }
@@ -300,6 +303,8 @@ impl Metrics {
         registry.register("ledger_up", "Whether the journal of money can be written", self.ledger_up.clone());
         registry.register("active_providers", "Providers that answer", self.active_providers.clone());
         registry.register("active_requests", "Requests in flight", self.active_requests.clone());
+        let memory = "Memory that the process occupies";
+        registry.register_with_unit("resident_memory", memory, Unit::Bytes, self.resident_memory.clone());
         registry.register("panics", "Requests that ended in a caught panic", self.panics.clone());
         registry.register("config_errors", "Configuration reloads refused", self.config_errors.clone());
         let mut text = String::with_capacity(16 * 1024);

@@ -5,6 +5,7 @@ mod after_content;
 mod before_content;
 mod credentials;
 mod hedges;
+mod resources;
 mod transport;
 
 use serde_json::{Value, json};
