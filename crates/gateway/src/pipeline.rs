@@ -81,7 +81,7 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     let reply = match is_shared.then(|| coalesce::identity(&asked.caller.id, &asked.call)).flatten() {
         Some(identity) => joined(worker, live, asked, record, identity).await?,
         None if asked.call.payload.is_stream() => streamed(worker, live, asked, record).await?,
-        None => whole(ask(gateway.clone(), worker.client.clone(), live, asked, record).await?),
+        None => whole(ask(gateway, &worker.client, &live, asked, record).await?),
     };
     Ok(match ticket {
         Some(ticket) => kept(reply, ticket),
@@ -136,16 +136,16 @@ async fn prepare(gateway: &Gateway, live: &Live, asked: Asked, record: &mut Reco
 
 /// Asks for a whole answer, and accounts it.
 async fn ask(
-    gateway: Arc<Gateway>,
-    client: Client,
-    live: Arc<Live>,
+    gateway: &Gateway,
+    client: &Client,
+    live: &Live,
     asked: Asked,
     mut record: Record,
 ) -> Result<Answered, Refusal> {
     let call = asked.call.clone();
-    let prepared = prepare(&gateway, &live, asked, &mut record).await;
+    let prepared = prepare(gateway, live, asked, &mut record).await;
     let Prepared { plan, rates, .. } = prepared.map_err(|refusal| record.refuse(refusal))?;
-    let answer = match upstream::execute(&client, &live, &plan, &call, &mut record).await {
+    let answer = match upstream::execute(client, live, &plan, &call, &mut record).await {
         Ok(Content::Whole(answer)) => answer,
         Ok(Content::Stream(_)) => return Err(record.refuse(Refusal::Internal)),
         Err(refusal) => return Err(record.refuse(refusal)),
@@ -186,7 +186,7 @@ async fn joined(
         let (gateway, client, live, mine) = (worker.gateway.clone(), worker.client.clone(), live.clone(), mine.take());
         Box::pin(async move {
             let Some((asked, record)) = mine else { return Err(Arc::new(Refusal::Internal)) };
-            ask(gateway, client, live, asked, record).await.map(Arc::new).map_err(Arc::new)
+            ask(&gateway, &client, &live, asked, record).await.map(Arc::new).map_err(Arc::new)
         })
     });
     let Some((asked, mut record)) = mine else {

@@ -40,7 +40,8 @@ pub struct Record {
     strategy: routing::Strategy,
     place: Option<Place>,
     money: Option<(Held, Arc<Call>)>,
-    first_choice: Option<Arc<Offer>>,
+    /// Where the first offer of the plan is; it tells it from others and is never followed.
+    first_choice: Option<usize>,
     /// Who answered the identical request that this one waited for.
     coalesced: Option<Target>,
     attempts: Vec<Attempt>,
@@ -116,7 +117,7 @@ impl Record {
     /// Notes how it is routed.
     pub fn planned(&mut self, plan: &Plan) {
         self.strategy = plan.strategy;
-        self.first_choice = plan.targets.first().map(|target| target.offer.clone());
+        self.first_choice = plan.targets.first().map(|target| address(&target.offer));
     }
 
     /// Takes the request's place among those that run; free again when the record is closed.
@@ -206,8 +207,8 @@ impl Record {
 
     /// Whether another than the first target of the plan serves.
     fn is_fallback(&self) -> bool {
-        match (&self.first_choice, self.target()) {
-            (Some(first), Some(serving)) => !Arc::ptr_eq(first, &serving.offer),
+        match (self.first_choice, self.target()) {
+            (Some(first), Some(serving)) => first != address(&serving.offer),
             (None, _) | (_, None) => false,
         }
     }
@@ -386,6 +387,10 @@ impl Record {
             }
         });
     }
+}
+
+fn address(offer: &Arc<Offer>) -> usize {
+    Arc::as_ptr(offer).addr()
 }
 
 impl Drop for Record {

@@ -137,7 +137,7 @@ struct Trail {
 /// Asks one target, again where that helps. `None` is that the next one may be asked.
 async fn ask(course: &Course<'_>, record: &mut Record, trail: &mut Trail) -> Result<Option<Content>, Refusal> {
     let Course { live, target, call, deadline, .. } = *course;
-    let mut client = course.client.clone();
+    let mut fresh = None;
     while course.may_ask(record) {
         let is_last = record.attempts() == 0 && !course.has_other(record);
         let mut pass = match Pass::enter(&target.offer, clock::now(), is_last) {
@@ -149,13 +149,16 @@ async fn ask(course: &Course<'_>, record: &mut Record, trail: &mut Trail) -> Res
             }
         };
         let is_again = record.begin_attempt(target);
-        let failure = match attempt::attempt(&client, live, target, call, deadline, pass.door()).await {
-            Ok(content) => {
-                record.served(pass);
-                return Ok(Some(content));
-            }
-            Err(failure) => failure,
-        };
+        let failure =
+            match attempt::attempt(fresh.as_ref().unwrap_or(course.client), live, target, call, deadline, pass.door())
+                .await
+            {
+                Ok(content) => {
+                    record.served(pass);
+                    return Ok(Some(content));
+                }
+                Err(failure) => failure,
+            };
         let rest = pass.failed(&failure, is_again, clock::now());
         drop(pass);
         record.attempt_failed(&failure);
@@ -165,7 +168,7 @@ async fn ask(course: &Course<'_>, record: &mut Record, trail: &mut Trail) -> Res
         let rule = failure.kind.rule();
         let wait = course.wait_before_retry(rule, failure.retry_after, record);
         if rule.retry == Retry::AtOnce {
-            client = client.sibling();
+            fresh = Some(course.client.sibling());
         }
         trail.failed(failure, rest, clock::now());
         if trail.verdict(live) == Some(Verdict::Stop) {

@@ -35,8 +35,12 @@ const IDLE_PER_HOST: usize = 256;
 const MAX_BUFFER_BYTES: usize = 32 * 1024;
 
 /// A client for every provider. Cloning shares the pool.
+// One pointer: what is behind it are a dozen, some of them shared by all threads.
 #[derive(Clone, Debug)]
-pub struct Client {
+pub struct Client(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
     connector: Connector,
     http: legacy::Client<Connector, Full<Bytes>>,
 }
@@ -68,12 +72,16 @@ impl Client {
             .enable_http1()
             .enable_http2()
             .wrap_connector(tcp);
-        Ok(Client { http: pool(connector.clone()), connector })
+        Ok(Client::of(connector))
+    }
+
+    fn of(connector: Connector) -> Client {
+        Client(Arc::new(Inner { http: pool(connector.clone()), connector }))
     }
 
     /// A client of the same kind with a pool of its own.
     pub fn sibling(&self) -> Client {
-        Client { http: pool(self.connector.clone()), connector: self.connector.clone() }
+        Client::of(self.0.connector.clone())
     }
 
     /// Sends one request and returns when the answer's headers are there. Dropping the future cancels it.
@@ -81,7 +89,7 @@ impl Client {
     /// # Errors
     /// The kind of failure and its cause chain, for the log.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, (Kind, String)> {
-        self.http.request(request).await.map_err(|error| (classify(&error), chain(&error)))
+        self.0.http.request(request).await.map_err(|error| (classify(&error), chain(&error)))
     }
 }
 

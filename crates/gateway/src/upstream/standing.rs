@@ -2,6 +2,7 @@
 //! of its rate limits is left. It outlives the directory that names the provider.
 
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +31,8 @@ const RETRIES_A_SECOND: u32 = 3;
 /// Hedges: as retries, of all requests that may be hedged.
 const HEDGE_SHARE: f32 = 0.05;
 const HEDGES_A_SECOND: u32 = 1;
+/// Requests of which one is told to the budget.
+const DEPOSIT: u32 = 16;
 const RETRY_WINDOW: Duration = Duration::from_secs(10);
 
 /// What opens a provider's door.
@@ -38,6 +41,8 @@ pub struct Credential {
     /// How often it is used in relation to others.
     weight: u32,
     secret: Option<SecretString>,
+    /// Whether there is anything in `retired`, so that most requests need no lock to know.
+    is_retired: AtomicBool,
     retired: Mutex<Option<(Instant, &'static str)>>,
 }
 
@@ -159,7 +164,13 @@ impl Credential {
     }
 
     fn none() -> Credential {
-        Credential { how: How::Nothing, weight: 1, secret: None, retired: Mutex::default() }
+        Credential {
+            how: How::Nothing,
+            weight: 1,
+            secret: None,
+            is_retired: AtomicBool::default(),
+            retired: Mutex::default(),
+        }
     }
 
     fn new(config: &ProviderConfig, entry: &CredentialConfig) -> Option<Credential> {
@@ -176,7 +187,7 @@ impl Credential {
             catalog::Auth::Query(name) => How::Query(format!("{name}={key}")),
         };
         let (weight, secret) = (entry.weight, Some(entry.key.clone()));
-        Some(Credential { how, weight, secret, retired: Mutex::default() })
+        Some(Credential { how, weight, secret, is_retired: AtomicBool::default(), retired: Mutex::default() })
     }
 
     fn is_same(&self, other: &Credential) -> bool {
@@ -200,17 +211,20 @@ impl Credential {
 
     /// Since when it is of no use, and why.
     pub fn retired(&self, now: Instant) -> Option<(Instant, &'static str)> {
+        if !self.is_retired.load(Ordering::Acquire) {
+            return None;
+        }
         locked(&self.retired).filter(|(until, _)| now < *until)
     }
 
     fn retire(&self, until: Instant, code: &'static str) {
         *locked(&self.retired) = Some((until, code));
+        self.is_retired.store(true, Ordering::Release);
     }
 
     fn reinstate(&self) {
-        let mut retired = locked(&self.retired);
-        if retired.is_some() {
-            *retired = None;
+        if self.is_retired.load(Ordering::Acquire) && self.is_retired.swap(false, Ordering::AcqRel) {
+            *locked(&self.retired) = None;
         }
     }
 }
@@ -481,9 +495,11 @@ fn duration(text: &str) -> Option<Duration> {
 }
 
 impl Retries {
-    /// Notes a request that is not a retry.
+    /// Notes a request that is not a retry. Few of them are told to the budget, each for many: telling takes a lock.
     pub fn deposit(&self) {
-        self.0.deposit();
+        if fastrand::u32(..DEPOSIT) == 0 {
+            self.0.deposit();
+        }
     }
 
     /// Whether one more retry is allowed, and counts it.
@@ -494,14 +510,14 @@ impl Retries {
 
 impl Default for Retries {
     fn default() -> Retries {
-        Retries(TpsBudget::new(RETRY_WINDOW, RETRIES_A_SECOND, RETRY_SHARE))
+        Retries(TpsBudget::new(RETRY_WINDOW, RETRIES_A_SECOND, RETRY_SHARE * DEPOSIT as f32))
     }
 }
 
 impl Retries {
     /// The second attempts of hedged requests, over all providers.
     pub fn for_hedges() -> Retries {
-        Retries(TpsBudget::new(RETRY_WINDOW, HEDGES_A_SECOND, HEDGE_SHARE))
+        Retries(TpsBudget::new(RETRY_WINDOW, HEDGES_A_SECOND, HEDGE_SHARE * DEPOSIT as f32))
     }
 }
 
