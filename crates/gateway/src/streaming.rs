@@ -235,8 +235,10 @@ impl Open {
             }
             self.fault = match ready!(Pin::new(&mut self.opened.incoming).poll_frame(cx)) {
                 Some(Ok(frame)) => {
-                    *latest = clock::now();
                     let pushed = frame.into_data().map_or(Ok(()), |data| self.opened.relay.push(data));
+                    if self.opened.relay.is_ready() {
+                        *latest = clock::now();
+                    }
                     self.stop_at_cap();
                     pushed.err().map(stream_fault)
                 }

@@ -27,6 +27,8 @@
 //! | `after_done`, `done_only` | data follows the terminal event; nothing comes before it |
 //! | `hang_at=2` | nothing follows this content chunk, and the connection stays open |
 //! | `fast_mb=10` | so many MiB of content chunks of 1 KiB, as fast as they are taken |
+//! | `huge_body` | a whole answer of 33 MiB |
+//! | `drip_ms=20` | a wait between the slices of each content chunk after the second, one byte each |
 //! | `left_percent=5` | rate limit headers that tell of so much being left |
 //! | `echo`, `json` | the answer is the last user text, or JSON that fits the request's schema |
 //! | `reasoning` | reasoning before the text |
@@ -71,6 +73,8 @@ pub struct Directive {
     pub(crate) null_message: bool,
     pub(crate) after_done: bool,
     pub(crate) done_only: bool,
+    pub(crate) huge_body: bool,
+    pub(crate) drip: Duration,
     pub(crate) times: Option<usize>,
     pub(crate) hang_at: Option<usize>,
     pub(crate) fast_mb: usize,
@@ -144,6 +148,7 @@ impl Directive {
             "comments" => self.comments = number()?,
             "slice" => self.slice = Some(number()?.max(1)),
             "tools" => self.tools = number()?,
+            "drip_ms" => self.drip = milliseconds()?,
             "times" => self.times = Some(number()?),
             "hang_at" => self.hang_at = Some(number()?),
             "fast_mb" => self.fast_mb = number()?,
@@ -177,6 +182,7 @@ impl Directive {
             "null_message" => &mut self.null_message,
             "after_done" => &mut self.after_done,
             "done_only" => &mut self.done_only,
+            "huge_body" => &mut self.huge_body,
             _ => return None,
         })
     }

@@ -78,6 +78,9 @@ impl Reply {
                 let middle = text.floor_char_boundary(text.len() / 2);
                 Script::whole(Bytes::from(text).slice(..middle), counts)
             }
+            Content::Whole(text) if directive.huge_body => {
+                Script::whole(Bytes::from(text + &" ".repeat(33 << 20)), counts)
+            }
             Content::Whole(text) => Script::whole(Bytes::from(text), counts),
         };
         let mut response = Response::new(body);
@@ -142,6 +145,12 @@ impl Frames {
                 wait(&mut steps, directive.delay);
             }
             let frame = if directive.bad_json == Some(place) { &self.broken } else { &frame };
+            if !directive.drip.is_zero() && place > 1 {
+                for byte in frame.bytes() {
+                    steps.extend([Step::Wait(directive.drip), Step::Write(Bytes::from(vec![byte]))]);
+                }
+                continue;
+            }
             let mut slices = slices(frame, directive);
             let last = slices.pop();
             steps.extend(slices.into_iter().map(Step::Write));

@@ -132,6 +132,11 @@ impl Relay {
         }
     }
 
+    /// Whether there is anything that was not popped: bytes that complete no event give nothing.
+    pub fn is_ready(&self) -> bool {
+        !self.pieces.is_empty() || self.held.is_some()
+    }
+
     /// The next piece that is ready.
     pub fn pop(&mut self) -> Option<Piece> {
         self.pieces.pop_front()

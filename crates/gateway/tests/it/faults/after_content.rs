@@ -86,6 +86,11 @@ async fn data_after_done_is_ignored() {
 }
 
 #[tokio::test]
+async fn bytes_that_drip_and_complete_no_event() {
+    interrupted("chunks=6 drip_ms=20", "[timeouts]\nidle_seconds = 0.3\n", "stream_idle_timeout").await;
+}
+
+#[tokio::test]
 async fn a_stream_that_hangs() {
     interrupted("chunks=6 hang_at=3", "[timeouts]\nidle_seconds = 0.3\n", "stream_idle_timeout").await;
 }

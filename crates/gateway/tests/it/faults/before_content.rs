@@ -337,6 +337,12 @@ async fn an_event_that_is_too_large() {
 }
 
 #[tokio::test]
+async fn a_body_that_is_too_large() {
+    let row = Row { cost: Cost::Input, shapes: &[false], ..Row::failure(502, API, "provider_response_too_large") };
+    row.holds("huge_body").await;
+}
+
+#[tokio::test]
 async fn an_encoding_that_nobody_asked_for() {
     // Nothing is ever decoded, so that no bomb can go off.
     let row = Row { cost: Cost::Input, ..Row::failure(502, API, "provider_bad_response") };
