@@ -2,12 +2,13 @@
 //! itself lists. A directory never changes; a new one replaces it when configuration or discovery say so.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex};
 
 use catalog::{Capabilities, Catalog, Kind, Price};
 use http::Uri;
 use http::uri::PathAndQuery;
+use parking_lot::Mutex;
 use wire::Dialect;
 use wire::models::Discovered;
 
@@ -117,15 +118,13 @@ impl Health {
     /// Notes what a check found: `None` is health. Tells whether the state changed.
     pub fn note(&self, problem: Option<String>) -> bool {
         let state = if problem.is_some() { 2 } else { 1 };
-        if let Ok(mut held) = self.problem.lock() {
-            *held = problem;
-        }
+        *self.problem.lock() = problem;
         self.state.swap(state, Ordering::Relaxed) != state
     }
 
     /// What was wrong at the last check.
     pub fn problem(&self) -> Option<String> {
-        self.problem.lock().ok().and_then(|held| held.clone())
+        self.problem.lock().clone()
     }
 }
 

@@ -7,10 +7,11 @@ pub mod registrar;
 pub mod secret;
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use http::{HeaderMap, header};
+use parking_lot::Mutex;
 use secrecy::ExposeSecret;
 use store::ANONYMOUS;
 use subtle::ConstantTimeEq;
@@ -87,7 +88,7 @@ impl Keys {
 
     /// Puts what the database says in force, at once and for every request that comes after.
     pub fn install(&self, policy: Policy) {
-        let Ok(mut meters) = self.meters.lock() else { return };
+        let mut meters = self.meters.lock();
         let callers: Vec<Arc<Caller>> = policy.keys.into_iter().map(|key| self.caller(key, &mut meters)).collect();
         let by_hash = callers.iter().filter_map(|caller| Some((caller.key.as_ref()?.hash, caller.clone()))).collect();
         self.ring.store(Arc::new(Ring { hasher: Some(policy.hasher), by_hash, callers, admin: policy.admin }));

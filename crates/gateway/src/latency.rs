@@ -1,8 +1,9 @@
 //! Live latency of one model: what routing compares and the dashboard shows.
 
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// Samples kept per window: enough for a p99 that means something, few enough to follow a change within minutes.
 const SAMPLES: usize = 256;
@@ -39,14 +40,14 @@ impl Window {
     /// Adds one sample, in place of the oldest when the window is full.
     pub fn record(&self, sample: Duration) {
         let micros = u64::try_from(sample.as_micros()).unwrap_or(u64::MAX).max(1);
-        let Ok(mut samples) = self.samples.lock() else { return };
+        let mut samples = self.samples.lock();
         let at = samples.next % SAMPLES;
         match samples.micros.get_mut(at) {
             Some(oldest) => *oldest = micros,
             None => samples.micros.push(micros),
         }
         samples.next = samples.next.wrapping_add(1);
-        if samples.next <= REFRESH || samples.next % REFRESH == 0 {
+        if samples.next <= REFRESH || samples.next.is_multiple_of(REFRESH) {
             let mut sorted = samples.micros.clone();
             drop(samples);
             sorted.sort_unstable();
@@ -64,7 +65,7 @@ impl Window {
 
     /// Quantiles of what the window holds; `None` while it is empty.
     pub fn quantiles(&self) -> Option<Quantiles> {
-        let mut sorted = self.samples.lock().ok()?.micros.clone();
+        let mut sorted = self.samples.lock().micros.clone();
         sorted.sort_unstable();
         let at = |share| to_ms(quantile(&sorted, share));
         (!sorted.is_empty()).then(|| Quantiles { p50: at(0.5), p95: at(0.95), p99: at(0.99) })

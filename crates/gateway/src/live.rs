@@ -1,10 +1,11 @@
 //! One snapshot of everything a request reads: configuration, catalogue and directory, swapped whole.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use catalog::Catalog;
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use wire::models::Discovered;
 
@@ -87,7 +88,7 @@ impl Registry {
     }
 
     fn change(&self, apply: impl FnOnce(&mut Sources) -> bool) {
-        let Ok(mut sources) = self.sources.lock() else { return };
+        let mut sources = self.sources.lock();
         if apply(&mut sources) {
             let now = self.snapshot();
             let next = build(&sources, &self.catalog, &now.directory, &self.metrics, &now.hedges);

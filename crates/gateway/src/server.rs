@@ -2,6 +2,7 @@
 
 mod connection;
 mod linger;
+mod serving;
 mod worker;
 
 use std::convert::Infallible;
@@ -23,7 +24,8 @@ use tracing::{debug, error, warn};
 use crate::api::access::Peer;
 use crate::api::layers;
 use crate::gateway::Gateway;
-use connection::{Busy, Connection, Patience};
+use connection::{Connection, Patience};
+use serving::Busy;
 use worker::Accepted;
 
 pub(crate) use linger::Linger;
@@ -122,29 +124,39 @@ async fn serve(stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>, ga
     let peer = stream.peer_addr().map_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED), |peer| peer.ip().to_canonical());
     let live = gateway.registry.snapshot();
     let limits = &live.config.limits;
-    let busy = Busy::default();
+    let metrics = live.metrics.clone();
+    let busy = Busy::new(metrics.panics.clone());
     let patience = Patience { head: limits.header_read, idle: limits.keep_alive, stall: limits.client_stall };
     let io = TokioIo::new(Connection::new(stream, busy.clone(), patience));
-    let metrics = live.metrics.clone();
     drop(live);
     let tasks = gateway.tasks.clone();
+    let streams = busy.clone();
     let service = service_fn(move |request: Request<Incoming>| {
-        let (guard, router, metrics) = (busy.begin(request.version()), router.clone(), metrics.clone());
+        let (serving, router, metrics) = (busy.begin(request.version()), router.clone(), metrics.clone());
         let request = request.map(|body| Linger::new(body, tasks.clone()));
         async move {
             let response = layers::serve(router, &metrics, Peer(peer), request).await;
-            Ok::<_, Infallible>(response.map(|body| guard.watch(body)))
+            Ok::<_, Infallible>(response.map(|body| serving.watch(body)))
         }
     });
     let mut connection = pin!(builder.serve_connection(io, service));
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = gateway.tasks.draining().cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let served = async {
+        tokio::select! {
+            ended = connection.as_mut() => ended,
+            () = gateway.tasks.draining().cancelled() => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
         }
+    };
+    let ended = tokio::select! {
+        ended = served => ended,
+        never = streams.release_stalled(patience.stall) => match never {},
     };
     if let Err(error) = ended {
         debug!(error, "a connection ended early");
     }
 }
+
+#[cfg(test)]
+mod tests;

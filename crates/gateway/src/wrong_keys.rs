@@ -2,8 +2,9 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::clock::{self, Instant};
 
@@ -24,7 +25,7 @@ pub struct WrongKeys {
 impl WrongKeys {
     /// How long an address has to wait before another try is looked at.
     pub fn wait(&self, address: IpAddr) -> Option<Duration> {
-        let seen = self.seen.lock().ok()?;
+        let seen = self.seen.lock();
         let (since, count) = seen.get(&address)?;
         let age = clock::now().duration_since(*since);
         (*count >= TRIES && age < WINDOW).then(|| WINDOW.saturating_sub(age))
@@ -33,7 +34,7 @@ impl WrongKeys {
     /// Notes a wrong key.
     pub fn note(&self, address: IpAddr) {
         let now = clock::now();
-        let Ok(mut seen) = self.seen.lock() else { return };
+        let mut seen = self.seen.lock();
         if seen.len() >= ADDRESSES {
             seen.retain(|_, (since, _)| now.duration_since(*since) < WINDOW);
         }

@@ -42,14 +42,15 @@ mod waiting;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::{Entry, Error, Hold, HoldId};
 use directory::{Directory, corrupt};
 use disk::Disk;
 use health::Health;
+use parking_lot::Mutex;
 use record::Record;
 use segment::Segment;
 use waiting::{Batch, Refused, Waiting};
@@ -211,7 +212,7 @@ impl Journal {
     pub fn stage(&self, hold: &Hold) -> Staged {
         let id = HoldId(self.next_hold.fetch_add(1, Ordering::Relaxed));
         let record = Record::Reserve { id, hold: Cow::Borrowed(hold) };
-        record::with_line(&record, |line| locked(&self.waiting).stage(id, line))
+        record::with_line(&record, |line| self.waiting.lock().stage(id, line))
     }
 
     /// The second half: returns when the record is in the file, by this call's write or another's.
@@ -222,13 +223,13 @@ impl Journal {
         let written = match staged.batch.outcome() {
             Some(is_written) => is_written,
             None => {
-                let mut tail = locked(&self.tail);
+                let mut tail = self.tail.lock();
                 match staged.batch.outcome() {
                     Some(is_written) => is_written,
                     None => {
                         self.collect(&mut tail);
                         if let Err(error) = self.append(&mut tail, &[]) {
-                            locked(&self.waiting).closed(staged.id);
+                            self.waiting.lock().closed(staged.id);
                             return Err(error);
                         }
                         true
@@ -239,7 +240,7 @@ impl Journal {
         if written {
             return Ok(());
         }
-        locked(&self.waiting).closed(staged.id);
+        self.waiting.lock().closed(staged.id);
         let shared = std::io::Error::other("the write that it shared failed");
         Err(segment::cannot("write", &self.directory.path, shared))
     }
@@ -251,8 +252,7 @@ impl Journal {
     /// error in the log; its hold then stays open and is settled at its reserved cost by the next start.
     pub fn settle(&self, id: HoldId, entries: &[Entry]) {
         let record = Record::Settle { id, entries: Cow::Borrowed(entries) };
-        let taken =
-            record::with_line(&record, |line| locked(&self.waiting).settle(id, line, self.options.pending_bytes));
+        let taken = record::with_line(&record, |line| self.waiting.lock().settle(id, line, self.options.pending_bytes));
         match taken {
             Ok(()) => {}
             Err(Refused::NotOpen) => {
@@ -269,7 +269,7 @@ impl Journal {
     /// # Errors
     /// [`Error::File`]; they still wait, and the next call tries again.
     pub fn flush(&self) -> Result<(), Error> {
-        let mut tail = locked(&self.tail);
+        let mut tail = self.tail.lock();
         // What waits can be small enough for the room that is left.
         let was_failing = self.write_health.is_failing();
         self.write_waiting(&mut tail)?;
@@ -293,11 +293,11 @@ impl Journal {
 
     /// The size of the settlements that are in memory only.
     pub fn pending_bytes(&self) -> usize {
-        locked(&self.waiting).bytes
+        self.waiting.lock().bytes
     }
 
     fn collect(&self, tail: &mut Tail) {
-        let mut waiting = locked(&self.waiting);
+        let mut waiting = self.waiting.lock();
         waiting.move_to(&mut tail.lines, &mut tail.settled);
         tail.batch = waiting.take_staged(&mut tail.staged, &mut tail.staged_holds);
     }
@@ -318,7 +318,7 @@ impl Journal {
         tail.staged.clear();
         if let Some(batch) = tail.batch.take() {
             if result.is_ok() {
-                locked(&self.waiting).in_file(tail.staged_holds.drain(..));
+                self.waiting.lock().in_file(tail.staged_holds.drain(..));
             }
             tail.staged_holds.clear();
             batch.decide(result.is_ok());
@@ -331,7 +331,7 @@ impl Journal {
         tail.lines.shrink_to(KEPT_BYTES);
         self.writes.fetch_add(1, Ordering::Release);
         if held > 0 {
-            locked(&self.waiting).written(tail.settled.drain(..), held);
+            self.waiting.lock().written(tail.settled.drain(..), held);
         }
         Ok(())
     }
@@ -363,11 +363,6 @@ impl Journal {
             }
         }
     }
-}
-
-/// A std lock, which nothing here is held across: sections are short and leave nothing half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The buffer that the writer keeps after it had to hold more.

@@ -8,9 +8,9 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::future::Future;
 use std::io;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::SqliteRow;
@@ -132,7 +132,7 @@ impl Text {
             Text::Whole(sql) => return sql.into_sql_str(),
             Text::Rows { before, rows, columns, after } => (before, rows, columns, after),
         };
-        let mut made = MADE.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut made = MADE.lock();
         let make = || AssertSqlSafe(values(before, rows, columns, after, marker)).into_sql_str();
         made.entry((self, marker)).or_insert_with(make).clone()
     }

@@ -7,6 +7,7 @@ use clap::Args;
 
 use super::serve;
 use crate::config::Locations;
+use crate::config::reload::Watch;
 use crate::gateway;
 use crate::simulated::traffic;
 use crate::telemetry::logs;
@@ -24,14 +25,14 @@ pub struct Options {
 /// # Errors
 /// The configuration is not valid or an address cannot be bound.
 pub async fn run(file: Option<PathBuf>, options: Options) -> anyhow::Result<ExitCode> {
-    let locations = Locations { demo: true, ..Locations::of_process(file) };
-    let config = match locations.load() {
+    let watch = Watch::new(Locations { demo: true, ..Locations::of_process(file) });
+    let config = match watch.load() {
         Ok(config) => config,
         Err(problems) => return Ok(serve::refuse(&problems)),
     };
     logs::start(&config.log_level, config.log_format);
     let running = gateway::start(config).await?;
-    serve::follow_configuration(locations, &running);
+    serve::follow_configuration(watch, &running);
     let url = format!("http://{}", running.address());
     let tasks = &running.gateway.tasks;
     if !options.no_traffic {

@@ -13,7 +13,8 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
-use crate::config::{Config, Locations, Problems, reload, restart_needed};
+use crate::config::reload::Watch;
+use crate::config::{Config, Locations, Problems, restart_needed};
 use crate::gateway::{self, Running};
 use crate::telemetry::logs;
 
@@ -34,14 +35,15 @@ pub async fn run(file: Option<PathBuf>, options: Options) -> anyhow::Result<Exit
     if options.insecure_dev {
         locations.environment.insert("INSECURE_DEV".to_owned(), "true".to_owned());
     }
-    let config = match locations.load() {
+    let watch = Watch::new(locations);
+    let config = match watch.load() {
         Ok(config) => config,
         Err(problems) => return Ok(refuse(&problems)),
     };
     logs::start(&config.log_level, config.log_format);
     let running = gateway::start(config).await?;
     banner(&running, &[]);
-    follow_configuration(locations, &running);
+    follow_configuration(watch, &running);
     until_stopped(running).await
 }
 
@@ -53,7 +55,7 @@ pub(super) fn refuse(problems: &Problems) -> ExitCode {
 }
 
 /// Puts each new configuration in force, and keeps the old one when the new one is not valid.
-pub(super) fn follow_configuration(locations: Locations, running: &Running) {
+pub(super) fn follow_configuration(watch: Watch, running: &Running) {
     let gateway = running.gateway.clone();
     let apply = move |loaded: Result<Config, Problems>| match loaded {
         Ok(config) => {
@@ -77,7 +79,7 @@ pub(super) fn follow_configuration(locations: Locations, running: &Running) {
     let draining = running.gateway.tasks.draining().clone();
     running.gateway.tasks.spawn("reload", async move {
         tokio::select! {
-            () = reload::watch(locations, apply) => {}
+            () = watch.follow(apply) => {}
             () = draining.cancelled() => {}
         }
     });

@@ -15,29 +15,52 @@ use super::{Config, Problems};
 /// Editors and deployment tools write in several steps; what is read this long after the first is whole.
 const SETTLE: Duration = Duration::from_millis(250);
 
-/// Calls `on_change` with a freshly loaded configuration on every SIGHUP, and whenever the configuration file holds
-/// another text than before. What cannot be used comes as [`Problems`]: the owner keeps what it has. Never returns;
-/// dropping it ends the watch.
-pub async fn watch(locations: Locations, mut on_change: impl FnMut(Result<Config, Problems>)) {
-    let path = locations.config_path();
-    // One waiting notice is enough: it says "look again", and looking sees everything that happened until then.
-    let (notice, mut noticed) = mpsc::channel(1);
-    let _watcher = watch_folder(&path, notice);
-    let mut hangups = hangups();
-    let mut text = read(&path);
-    loop {
-        tokio::select! {
-            Some(()) = noticed.recv() => {
-                tokio::time::sleep(SETTLE).await;
-                let now = read(&path);
-                if now == text {
-                    continue;
+/// A watch over one configuration. What happens from its making on is noticed, so it is made before the first reading.
+pub struct Watch {
+    locations: Locations,
+    path: PathBuf,
+    text: Option<Vec<u8>>,
+    noticed: mpsc::Receiver<()>,
+    hangups: Option<Signal>,
+    _watcher: Option<RecommendedWatcher>,
+}
+
+impl Watch {
+    /// Starts to watch these places.
+    pub fn new(locations: Locations) -> Watch {
+        let path = locations.config_path();
+        // One waiting notice is enough: it says "look again", and looking sees everything that happened until then.
+        let (notice, noticed) = mpsc::channel(1);
+        let watcher = watch_folder(&path, notice);
+        Watch { text: read(&path), locations, path, noticed, hangups: hangups(), _watcher: watcher }
+    }
+
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// Everything that is wrong with it.
+    pub fn load(&self) -> Result<Config, Problems> {
+        self.locations.load()
+    }
+
+    /// Calls `on_change` with a freshly loaded configuration on every SIGHUP, and whenever the configuration file holds
+    /// another text than before. What cannot be used comes as [`Problems`]: the owner keeps what it has. Never returns;
+    /// dropping it ends the watch.
+    pub async fn follow(mut self, mut on_change: impl FnMut(Result<Config, Problems>)) {
+        loop {
+            tokio::select! {
+                Some(()) = self.noticed.recv() => {
+                    tokio::time::sleep(SETTLE).await;
+                    let now = read(&self.path);
+                    if now == self.text {
+                        continue;
+                    }
+                    self.text = now;
                 }
-                text = now;
+                () = hangup(&mut self.hangups) => self.text = read(&self.path),
             }
-            () = hangup(&mut hangups) => text = read(&path),
+            on_change(self.load());
         }
-        on_change(locations.load());
     }
 }
 
@@ -106,8 +129,8 @@ mod tests {
             std::fs::write(&new, text).unwrap();
             std::fs::rename(&new, &path).unwrap();
         };
-        let (said, mut heard) = mpsc::channel(8);
-        let watch = watch(locations(folder.path()), move |loaded| said.try_send(loaded).unwrap());
+        let (said, mut heard) = mpsc::channel::<Result<Config, Problems>>(8);
+        let watch = Watch::new(locations(folder.path()));
         let change = async {
             replace("[server]\nport = 5\n");
             assert_eq!(heard.recv().await.unwrap().unwrap().port, 5);
@@ -125,9 +148,7 @@ mod tests {
         };
 
         tokio::select! {
-            // The watch comes first, so that it listens before anything changes.
-            biased;
-            () = watch => {}
+            () = watch.follow(move |loaded| said.try_send(loaded).unwrap()) => {}
             () = change => {}
         }
     }

@@ -8,9 +8,10 @@
 #![deny(clippy::arithmetic_side_effects, clippy::float_arithmetic)]
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI32, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::{Mutex, MutexGuard};
 use store::Period;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -139,7 +140,7 @@ impl Budgets {
 
     /// The account of that key, the same one each time.
     pub fn account(&self, key_id: &str) -> Arc<Account> {
-        let mut accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut accounts = self.accounts.lock();
         if let Some(account) = accounts.get(key_id) {
             return account.clone();
         }
@@ -230,7 +231,7 @@ impl Budgets {
     }
 
     fn all(&self) -> Vec<Arc<Account>> {
-        let accounts = self.accounts.lock().unwrap_or_else(PoisonError::into_inner);
+        let accounts = self.accounts.lock();
         accounts.values().chain([&self.global]).cloned().collect()
     }
 
@@ -277,7 +278,7 @@ impl Account {
 
     /// What it holds, in sections that never wait.
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     /// Tells those of the thresholds `passed` that nobody was told yet.

@@ -4,9 +4,10 @@
 //! limits by itself. Keys without such limits come through here without a lock.
 
 use std::num::NonZeroU64;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::{Mutex, MutexGuard};
 use redis::Script;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -134,7 +135,7 @@ impl Meter {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock()
     }
 
     fn admit(&self, limits: RateLimits, now_ms: i64) -> Result<RateStatus, RateRefusal> {
@@ -258,7 +259,7 @@ impl Rates {
     /// Tells Redis what no request waits for, until `stop`, and then what is left.
     pub async fn run(&self, stop: CancellationToken) {
         let Some(redis) = &self.redis else { return };
-        let waiting = redis.waiting.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let waiting = redis.waiting.lock().take();
         let Some(mut waiting) = waiting else { return };
         loop {
             let later = tokio::select! {

@@ -3,19 +3,14 @@
 
 use std::io::{Error, ErrorKind, IoSlice, Result};
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::Body;
-use bytes::Bytes;
-use http::Version;
-use http_body::{Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
+use super::serving::Busy;
 use crate::clock::{self, Instant};
 
 /// A socket that gives up on slow heads and on idleness, and on neither while a request is being served.
@@ -54,83 +49,6 @@ enum Waiting {
     Nothing,
 }
 
-/// What a connection and the requests on it tell each other.
-#[derive(Clone, Debug, Default)]
-pub(super) struct Busy(Arc<Shared>);
-
-#[derive(Debug, Default)]
-struct Shared {
-    /// Requests that are being served; HTTP/2 has several.
-    requests: AtomicUsize,
-    /// The client takes nothing at the moment.
-    is_stalled: AtomicBool,
-}
-
-/// One request being served, until its answer's body is gone.
-#[derive(Debug)]
-pub(super) struct Serving {
-    shared: Arc<Shared>,
-    /// The body is pulled by the task that writes. Of HTTP/2's streams each has a task, and a window that holds it back.
-    is_http1: bool,
-}
-
-impl Busy {
-    /// A request has arrived.
-    pub(super) fn begin(&self, version: Version) -> Serving {
-        self.0.requests.fetch_add(1, Ordering::Relaxed);
-        Serving { shared: self.0.clone(), is_http1: version != Version::HTTP_2 }
-    }
-
-    fn is_busy(&self) -> bool {
-        self.0.requests.load(Ordering::Relaxed) > 0
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        self.shared.requests.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Serving {
-    /// Ends with the body.
-    pub(super) fn watch(self, body: Body) -> Watched {
-        Watched { body, serving: self }
-    }
-}
-
-/// A body that keeps its connection busy, and gives nothing while the client takes nothing: hyper would go on to fill
-/// its own buffer, and the provider would be read for nobody.
-#[derive(Debug)]
-pub(super) struct Watched {
-    body: Body,
-    serving: Serving,
-}
-
-impl http_body::Body for Watched {
-    type Data = Bytes;
-    type Error = axum::Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<std::result::Result<Frame<Bytes>, axum::Error>>> {
-        if self.serving.is_http1 && self.serving.shared.is_stalled.load(Ordering::Relaxed) {
-            // The task is woken when the client takes something again.
-            return Poll::Pending;
-        }
-        Pin::new(&mut self.body).poll_frame(cx)
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
-}
-
 impl Connection {
     /// A fresh connection: the first byte of its first head is due within the patience for idle ones.
     pub(super) fn new(stream: TcpStream, busy: Busy, patience: Patience) -> Connection {
@@ -144,13 +62,13 @@ impl Connection {
     fn watch_write(&mut self, cx: &mut Context<'_>, written: Poll<Result<usize>>) -> Poll<Result<usize>> {
         if written.is_ready() {
             if self.stalled.take().is_some() {
-                self.busy.0.is_stalled.store(false, Ordering::Relaxed);
+                self.busy.set_stalled(false);
                 // hyper asks the body before it writes, and has been told that there is nothing.
                 cx.waker().wake_by_ref();
             }
             return written;
         }
-        self.busy.0.is_stalled.store(true, Ordering::Relaxed);
+        self.busy.set_stalled(true);
         let patience = self.patience.stall;
         let stalled = self.stalled.get_or_insert_with(|| Box::pin(tokio::time::sleep(patience)));
         stalled.as_mut().poll(cx).map(|()| Err(Error::new(ErrorKind::TimedOut, "the client takes nothing")))

@@ -2,11 +2,12 @@
 //! of its rate limits is left. It outlives the directory that names the provider.
 
 use std::fmt;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
+use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tower::retry::budget::{Budget, TpsBudget};
 
@@ -214,17 +215,17 @@ impl Credential {
         if !self.is_retired.load(Ordering::Acquire) {
             return None;
         }
-        locked(&self.retired).filter(|(until, _)| now < *until)
+        self.retired.lock().filter(|(until, _)| now < *until)
     }
 
     fn retire(&self, until: Instant, code: &'static str) {
-        *locked(&self.retired) = Some((until, code));
+        *self.retired.lock() = Some((until, code));
         self.is_retired.store(true, Ordering::Release);
     }
 
     fn reinstate(&self) {
         if self.is_retired.load(Ordering::Acquire) && self.is_retired.swap(false, Ordering::AcqRel) {
-            *locked(&self.retired) = None;
+            *self.retired.lock() = None;
         }
     }
 }
@@ -247,20 +248,20 @@ impl Standing {
         if !offer.provider.config.has_breaker {
             return true;
         }
-        let learned = locked(&self.learned);
+        let learned = self.learned.lock();
         learned.breaker.state(now).0 != BreakerState::Open && usable(offer, &learned, now).next().is_some()
     }
 
     /// Whether so little is left of the provider's rate limits that requests better go elsewhere.
     pub fn is_short(&self, offer: &Offer, now: Instant) -> bool {
-        let learned = locked(&self.learned);
+        let learned = self.learned.lock();
         let mut lanes = usable(offer, &learned, now).peekable();
         lanes.peek().is_some() && lanes.all(|place| learned.lanes.get(place).is_some_and(|lane| lane.is_short(now)))
     }
 
     /// What is known, for people.
     pub fn report(&self, offer: &Offer, now: Instant) -> Report {
-        let learned = locked(&self.learned);
+        let learned = self.learned.lock();
         let (state, until) = learned.breaker.state(now);
         let mut report = Report {
             state,
@@ -279,7 +280,7 @@ impl Standing {
     /// Notes what an answer says of the provider's rate limits.
     fn note_headroom(&self, credential: usize, headers: &HeaderMap, now: Instant) {
         let Some(headroom) = Headroom::read(headers, now) else { return };
-        if let Some(lane) = locked(&self.learned).lanes.get_mut(credential) {
+        if let Some(lane) = self.learned.lock().lanes.get_mut(credential) {
             lane.headroom = Some(headroom);
         }
     }
@@ -347,7 +348,7 @@ impl Pass {
     /// # Errors
     /// When and why that will be otherwise.
     pub fn enter(offer: &Arc<Offer>, now: Instant, is_last: bool) -> Result<Pass, Closed> {
-        let mut learned = locked(&offer.standing.learned);
+        let mut learned = offer.standing.learned.lock();
         learned.is_touched = true;
         let closed = no_credential(offer, &learned, now);
         let admission = match closed {
@@ -374,7 +375,7 @@ impl Pass {
         if std::mem::replace(&mut self.is_told, true) {
             return;
         }
-        let mut learned = locked(&self.door.offer.standing.learned);
+        let mut learned = self.door.offer.standing.learned.lock();
         learned.breaker.succeeded(self.admission, now);
         if let Some(lane) = learned.lanes.get_mut(self.door.credential) {
             lane.rests = 0;
@@ -390,7 +391,7 @@ impl Pass {
     pub fn failed(&mut self, failure: &Failure, is_again: bool, now: Instant) -> Option<Duration> {
         self.is_told = true;
         let rule = failure.kind.rule();
-        let mut learned = locked(&self.door.offer.standing.learned);
+        let mut learned = self.door.offer.standing.learned.lock();
         let jitter = fastrand::f64();
         match rule.harm {
             Harm::None => learned.breaker.released(self.admission),
@@ -419,7 +420,7 @@ impl Pass {
 impl Drop for Pass {
     fn drop(&mut self) {
         if !self.is_told {
-            locked(&self.door.offer.standing.learned).breaker.released(self.admission);
+            self.door.offer.standing.learned.lock().breaker.released(self.admission);
         }
     }
 }
@@ -525,9 +526,4 @@ impl fmt::Debug for Retries {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Retries").finish_non_exhaustive()
     }
-}
-
-/// A std lock, which is never held where a panic could leave something half done.
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Journal;
 use super::record::{self, Outline};
 use super::segment::Lines;
-use super::{Journal, locked};
 use crate::{Error, HoldId, Position};
 
 impl Journal {
@@ -16,7 +16,7 @@ impl Journal {
     /// # Errors
     /// [`Error::File`]; what could not be deleted is deleted by a later call.
     pub fn forget(&self, upto: Position) -> Result<(), Error> {
-        let old: Vec<u64> = locked(&self.tail).sealed.range(..upto.segment).map(|(&segment, _)| segment).collect();
+        let old: Vec<u64> = self.tail.lock().sealed.range(..upto.segment).map(|(&segment, _)| segment).collect();
         if old.is_empty() {
             return Ok(());
         }
@@ -27,7 +27,7 @@ impl Journal {
         // The oldest first. A reservation that outlived its settlement would be charged again.
         for segment in old {
             self.directory.remove(segment)?;
-            locked(&self.tail).sealed.remove(&segment);
+            self.tail.lock().sealed.remove(&segment);
             self.directory.sync()?;
         }
         Ok(())
@@ -35,11 +35,11 @@ impl Journal {
 
     fn carry(&self, old: &[u64]) -> Result<(), Error> {
         let copies = self.open_records(old)?;
-        let mut tail = locked(&self.tail);
+        let mut tail = self.tail.lock();
         // Settlements that wait go first, alone: a copy behind its own settlement would open the hold again.
         self.write_waiting(&mut tail)?;
         let still_open: Vec<u8> = {
-            let waiting = locked(&self.waiting);
+            let waiting = self.waiting.lock();
             copies.into_iter().filter(|(id, _)| waiting.needs_record(*id)).flat_map(|(_, line)| line).collect()
         };
         if still_open.is_empty() { Ok(()) } else { self.append(&mut tail, &still_open) }
@@ -48,14 +48,14 @@ impl Journal {
     fn open_records(&self, segments: &[u64]) -> Result<BTreeMap<HoldId, Vec<u8>>, Error> {
         let mut records = BTreeMap::new();
         for &segment in segments {
-            let Some(bytes) = locked(&self.tail).sealed.get(&segment).copied() else { continue };
+            let Some(bytes) = self.tail.lock().sealed.get(&segment).copied() else { continue };
             let path = self.directory.path_of(segment);
             let mut lines = Lines::open(&path, 0, bytes)?;
             while let Some(line) = lines.next()? {
                 // What cannot be read was reported by the start that found it.
                 let outline = record::payload(line.bytes).and_then(|payload| serde_json::from_slice(payload).ok());
                 if let Some(Outline::Reserve { id, .. }) = outline
-                    && locked(&self.waiting).needs_record(id)
+                    && self.waiting.lock().needs_record(id)
                 {
                     records.insert(id, line.bytes.to_vec());
                 }

@@ -1,10 +1,10 @@
 //! Whether the last call of a kind worked: logged when that changes, and kept for the health page.
 
 use std::error::Error as _;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::locked;
+use parking_lot::Mutex;
+
 use crate::Error;
 
 /// How calls of one kind went.
@@ -18,7 +18,7 @@ pub(super) struct Health {
 impl Health {
     /// Why the last call failed, if it did.
     pub(super) fn failure(&self) -> Option<String> {
-        if self.is_failing() { locked(&self.failure).clone() } else { None }
+        if self.is_failing() { self.failure.lock().clone() } else { None }
     }
 
     pub(super) fn is_failing(&self) -> bool {
@@ -29,7 +29,7 @@ impl Health {
     pub(super) fn note<T>(&self, result: &Result<T, Error>) {
         match result {
             Ok(_) if self.is_failing() => {
-                *locked(&self.failure) = None;
+                *self.failure.lock() = None;
                 self.is_failing.store(false, Ordering::Relaxed);
                 tracing::info!("the journal works again");
             }
@@ -40,7 +40,7 @@ impl Health {
                 if !self.is_failing.swap(true, Ordering::Relaxed) {
                     tracing::error!(error = failure, "the journal cannot be kept");
                 }
-                *locked(&self.failure) = Some(failure);
+                *self.failure.lock() = Some(failure);
             }
         }
     }

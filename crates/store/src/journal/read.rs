@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering;
 
 use super::record::{self, Record};
 use super::segment::Lines;
-use super::{Journal, corrupt, locked, replay};
+use super::{Journal, corrupt, replay};
 use crate::{Entry, Error, Position};
 
 impl Journal {
@@ -32,7 +32,7 @@ impl Journal {
 
     /// What is there to be read in the first segment that has anything after `position`.
     fn span_after(&self, position: Position) -> Result<Option<Span>, Error> {
-        let tail = locked(&self.tail);
+        let tail = self.tail.lock();
         let current = (tail.current.number, tail.current.bytes);
         if position > (Position { segment: current.0, offset: current.1 }) {
             let Position { segment, offset } = position;

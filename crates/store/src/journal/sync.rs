@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::segment::cannot;
-use super::{Fsync, Journal, locked};
+use super::{Fsync, Journal};
 use crate::Error;
 
 impl Journal {
@@ -15,7 +15,7 @@ impl Journal {
     /// # Errors
     /// [`Error::File`].
     pub fn sync(&self) -> Result<(), Error> {
-        let _one_at_a_time = locked(&self.syncing);
+        let _one_at_a_time = self.syncing.lock();
         let result = self.sync_files();
         if result.is_err() {
             self.doubtful.store(self.writes.load(Ordering::Acquire), Ordering::Release);
@@ -60,7 +60,7 @@ impl Journal {
 
     fn sync_files(&self) -> Result<(), Error> {
         let (current, number, path, sealed) = {
-            let tail = locked(&self.tail);
+            let tail = self.tail.lock();
             let current = &tail.current;
             (Arc::clone(&current.file), current.number, current.path.clone(), tail.unsynced.clone())
         };
@@ -74,7 +74,7 @@ impl Journal {
             sync().map_err(|source| cannot("sync", &path, source))?;
         }
         self.directory.disk.sync(&current).map_err(|source| cannot("sync", &path, source))?;
-        locked(&self.tail).unsynced.retain(|segment| !sealed.contains(segment));
+        self.tail.lock().unsynced.retain(|segment| !sealed.contains(segment));
         Ok(())
     }
 }

@@ -160,6 +160,6 @@ fn story(journal: &Journal, witness: &mut Witness) {
 
 /// Leaves half a record at the end, as if the process had been killed while it wrote.
 fn tear(journal: &Journal) {
-    let tail = super::super::locked(&journal.tail);
+    let tail = journal.tail.lock();
     std::io::Write::write_all(&mut &*tail.current.file, b"01234567 {\"reserve\":{\"id\":1").unwrap();
 }
