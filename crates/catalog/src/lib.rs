@@ -13,7 +13,7 @@ use serde::Deserialize;
 
 pub use close::close_matches;
 pub use model::{Capabilities, Kind, Model, Source};
-pub use price::{LongContext, Nanodollars, NotAnAmount, PicodollarsPerToken, Price};
+pub use price::{Batch, LongContext, Nanodollars, NotAnAmount, PicodollarsPerToken, Price};
 pub use provider::{Auth, Provider};
 
 /// The tag that a model's name carries where it carries none: `llama3.2` is `llama3.2:latest`.
@@ -77,8 +77,8 @@ mod tests {
     fn the_embedded_files_are_well_formed() {
         let catalog = Catalog::embedded();
 
-        assert_eq!(catalog.providers().len(), 7);
-        assert!(catalog.models.len() > 50);
+        assert!(catalog.providers().iter().filter(|provider| !provider.is_simulated).count() >= 25);
+        assert!(catalog.models.len() > 200);
     }
 
     #[test]
@@ -121,6 +121,9 @@ mod tests {
             while let Some(price) = next {
                 assert!(price.cached_input.is_none_or(|cached| cached <= price.input), "{}", model.id);
                 assert!(price.cache_write.is_none_or(|write| write >= price.input), "{}", model.id);
+                assert!(price.cache_write_1h.is_none_or(|hour| Some(hour) >= price.cache_write), "{}", model.id);
+                let batch = price.batch.as_ref();
+                assert!(batch.is_none_or(|batch| batch.input <= price.input && batch.output <= price.output));
                 assert!(price.input <= price.output || model.kind == Kind::Embedding, "{}", model.id);
                 assert!(price.output <= highest, "{}", model.id);
                 next = price.long_context.as_ref().map(|long| &long.price);

@@ -58,6 +58,8 @@ pub struct Capabilities {
     pub files: bool,
     /// Thinks before it answers.
     pub reasoning: bool,
+    /// Is told how much to think by an effort, and not by a budget of tokens.
+    pub adaptive_thinking: bool,
 }
 
 /// Where a model's facts come from, in words; `None` where there is no fact.

@@ -22,10 +22,24 @@ pub struct Price {
     pub cached_input: Option<PicodollarsPerToken>,
     /// Of a prompt token written to the provider's cache; `None` costs as much as any other.
     pub cache_write: Option<PicodollarsPerToken>,
+    /// Of one that the provider keeps for an hour; `None` costs as much as any other that is written.
+    pub cache_write_1h: Option<PicodollarsPerToken>,
     /// Of a generated token, reasoning included.
     pub output: PicodollarsPerToken,
+    /// What holds for work that may wait: the vendor's batch interface. Nothing here uses it yet.
+    pub batch: Option<Batch>,
     /// What holds instead for a long prompt, where that differs.
     pub long_context: Option<Box<LongContext>>,
+}
+
+/// The price of work that may wait.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Batch {
+    /// Of a prompt token.
+    pub input: PicodollarsPerToken,
+    /// Of a generated token.
+    pub output: PicodollarsPerToken,
 }
 
 /// The price of a request whose prompt is long; it holds for all of its tokens.
@@ -45,13 +59,25 @@ impl Price {
     /// Either text is no such amount.
     pub fn per_million(input: &str, output: &str) -> Result<Price, NotAnAmount> {
         let (input, output) = (PicodollarsPerToken::parse(input)?, PicodollarsPerToken::parse(output)?);
-        Ok(Price { input, cached_input: None, cache_write: None, output, long_context: None })
+        Ok(Price::of(input, output))
     }
 
     /// Nothing: the price of a model that runs on the operator's own machine.
     pub fn free() -> Price {
         let nothing = PicodollarsPerToken(0);
-        Price { input: nothing, cached_input: None, cache_write: None, output: nothing, long_context: None }
+        Price::of(nothing, nothing)
+    }
+
+    fn of(input: PicodollarsPerToken, output: PicodollarsPerToken) -> Price {
+        Price {
+            input,
+            cached_input: None,
+            cache_write: None,
+            cache_write_1h: None,
+            output,
+            batch: None,
+            long_context: None,
+        }
     }
 
     /// What these tokens cost, rounded up to a nanodollar.
@@ -64,12 +90,14 @@ impl Price {
         let cached = cached.min(input);
         let written = written.min(input.saturating_sub(cached));
         let plain = input.saturating_sub(cached).saturating_sub(written);
+        let for_an_hour = usage.cache_write_1h.unwrap_or(0).min(written);
 
         let price = self.at(input);
         let picodollars = [
             (plain, price.input),
             (cached, price.cached_input.unwrap_or(price.input)),
-            (written, price.cache_write.unwrap_or(price.input)),
+            (written.saturating_sub(for_an_hour), price.cache_write.unwrap_or(price.input)),
+            (for_an_hour, price.cache_write_1h.or(price.cache_write).unwrap_or(price.input)),
             (usage.output.unwrap_or(0), price.output),
         ]
         .into_iter()
@@ -347,7 +375,9 @@ mod tests {
                 input: PicodollarsPerToken(input),
                 cached_input: Some(PicodollarsPerToken(input / 100 * percent)),
                 cache_write: Some(PicodollarsPerToken(input + input / 4)),
+                cache_write_1h: Some(PicodollarsPerToken(input * 2)),
                 output: PicodollarsPerToken(output),
+                batch: None,
                 long_context: None,
             })
         };
@@ -357,7 +387,9 @@ mod tests {
                 input: twice(price.input),
                 cached_input: price.cached_input.map(twice),
                 cache_write: price.cache_write.map(twice),
+                cache_write_1h: price.cache_write_1h.map(twice),
                 output: twice(price.output),
+                batch: None,
                 long_context: None,
             };
             let long = has_long.then(|| Box::new(LongContext { above_input_tokens, price: doubled }));

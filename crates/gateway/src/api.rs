@@ -8,6 +8,7 @@ mod chat;
 mod embeddings;
 pub mod error;
 pub mod layers;
+mod messages;
 mod models;
 mod status;
 
@@ -16,7 +17,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use axum::routing::{get, patch, post};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 
@@ -71,6 +72,8 @@ pub fn router(worker: Arc<Worker>) -> Router {
     // Without a layer: a layer boxes every request's future once more.
     let caller = Router::new()
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/messages", post(messages::create))
+        .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
@@ -92,14 +95,24 @@ async fn answer(
     surface: Surface,
     request: Request<axum::body::Body>,
 ) -> Response {
-    let (parts, body) = request.into_parts();
-    let received = parts.extensions.get::<Instant>().copied().unwrap_or_else(crate::clock::now);
-    let request_id = parts.headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().into();
-    let head = Head { request_id, headers: parts.headers, received, caller };
+    let (head, body) = take_apart(caller, request);
+    let request_id = head.request_id.clone();
     match pipeline::run(&worker, surface, head, body).await {
         Ok(reply) => render(reply),
-        Err(refusal) => refusal.into_response(),
+        Err(refusal) => refusal.response(surface.client(), &request_id),
     }
+}
+
+/// The head of a caller's request, and its body.
+fn take_apart(caller: Arc<Caller>, request: Request<axum::body::Body>) -> (Head, axum::body::Body) {
+    let (parts, body) = request.into_parts();
+    let received = parts.extensions.get::<Instant>().copied().unwrap_or_else(crate::clock::now);
+    let request_id = request_id(&parts.headers);
+    (Head { request_id, headers: parts.headers, received, caller }, body)
+}
+
+fn request_id(headers: &HeaderMap) -> Arc<str> {
+    headers.get(REQUEST_ID).and_then(|id| id.to_str().ok()).unwrap_or_default().into()
 }
 
 fn render(reply: Reply) -> Response {

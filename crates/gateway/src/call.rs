@@ -11,7 +11,7 @@ use http_body_util::BodyExt;
 use routing::Strategy;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
-use wire::{Problem, embeddings, openai};
+use wire::{Client, Dialect, Problem, embeddings, openai};
 
 use crate::clock::Instant;
 use crate::config::Limits;
@@ -30,8 +30,22 @@ const MAX_TAG_BYTES: usize = 64;
 pub enum Surface {
     /// `POST /v1/chat/completions`.
     Chat,
+    /// `POST /v1/messages`.
+    Messages,
+    /// `POST /v1/messages/count_tokens`.
+    CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+}
+
+impl Surface {
+    /// What the client speaks.
+    pub fn client(self) -> Client {
+        match self {
+            Surface::Chat | Surface::Embeddings => Client::OpenAi,
+            Surface::Messages | Surface::CountTokens => Client::Anthropic,
+        }
+    }
 }
 
 /// A request before its body is read.
@@ -62,8 +76,8 @@ pub struct Call {
     pub payload: Payload,
     /// The caller's wishes.
     pub extensions: Extensions,
-    /// The caller's `OpenAI-Beta`, the one request header that goes upstream.
-    pub openai_beta: Option<http::HeaderValue>,
+    /// The caller's headers that go upstream, to providers of the dialect that knows them.
+    pub passed_on: HeaderMap,
     /// The caller's `Idempotency-Key`.
     pub idempotency_key: Option<http::HeaderValue>,
 }
@@ -118,6 +132,8 @@ pub struct Extensions {
     pub budget_key: Option<SecretString>,
     /// `x-cache`: whether the answer may be one that was made for another request of the same key.
     pub cache: Option<bool>,
+    /// `x-strict`: whether a request is refused that cannot be translated without a loss.
+    pub strict: bool,
     /// `x-tags`: labels for the log.
     pub tags: Vec<String>,
 }
@@ -130,8 +146,13 @@ impl Call {
     pub async fn read(limits: &Limits, surface: Surface, head: Head, body: Body) -> Result<Call, Refusal> {
         let body = read_body(limits, &head.headers, body).await?;
         let (payload, fields) = match surface {
-            Surface::Chat => {
-                let mut request = openai::read(&body)?;
+            Surface::Chat | Surface::Messages => {
+                let mut request = wire::read_chat(surface.client(), &body)?;
+                let fields = std::mem::take(&mut request.extensions);
+                (Payload::Chat(request), fields)
+            }
+            Surface::CountTokens => {
+                let mut request = wire::anthropic::read_prompt(&body)?;
                 let fields = std::mem::take(&mut request.extensions);
                 (Payload::Chat(request), fields)
             }
@@ -142,11 +163,22 @@ impl Call {
             }
         };
         let extensions = Extensions::read(&head.headers, &fields)?;
-        let openai_beta = head.headers.get("openai-beta").cloned();
+        let passed_on = passed_on(&head.headers);
         let idempotency_key = head.headers.get(idempotency::HEADER).cloned();
         let Head { request_id, received, .. } = head;
-        Ok(Call { surface, request_id, received, body, payload, extensions, openai_beta, idempotency_key })
+        Ok(Call { surface, request_id, received, body, payload, extensions, passed_on, idempotency_key })
     }
+}
+
+/// The headers that any dialect passes on.
+fn passed_on(headers: &HeaderMap) -> HeaderMap {
+    let mut passed_on = HeaderMap::new();
+    for name in Dialect::ALL.into_iter().flat_map(wire::passed_on) {
+        if let Some(value) = headers.get(*name) {
+            passed_on.insert(*name, value.clone());
+        }
+    }
+    passed_on
 }
 
 async fn read_body(limits: &Limits, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
@@ -199,6 +231,7 @@ impl Extensions {
                 text.parse().ok().filter(|cost| *cost > Nanodollars(0))
             })?,
             cache: source.read("x-cache", "`true` or `false`", |text| text.parse().ok())?,
+            strict: source.read("x-strict", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false),
             budget_key: source.read("x-budget-key", "a gateway key", |text| Some(text.into()))?,
             tags: source
                 .read("x-tags", "at most 16 tags of at most 64 bytes, as a list or separated by commas", tags)?

@@ -63,6 +63,11 @@ pub fn identity(caller_id: &str, call: &Call) -> Option<[u8; 32]> {
     joined.extend_from_slice(&(caller_id.len() as u64).to_be_bytes());
     joined.extend_from_slice(caller_id.as_bytes());
     joined.push(call.surface as u8);
+    for (name, value) in &call.passed_on {
+        joined.extend_from_slice(name.as_str().as_bytes());
+        joined.extend_from_slice(value.as_bytes());
+        joined.push(0);
+    }
     joined.extend_from_slice(&call.body);
     digest(&SHA256, &joined).as_ref().try_into().ok()
 }

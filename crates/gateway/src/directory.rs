@@ -9,8 +9,8 @@ use catalog::{Capabilities, Catalog, Kind, Price};
 use http::Uri;
 use http::uri::PathAndQuery;
 use parking_lot::Mutex;
-use wire::Dialect;
 use wire::models::Discovered;
+use wire::{Dialect, Thinking};
 
 use crate::call::Surface;
 use crate::config::{Config, ProviderConfig};
@@ -228,8 +228,10 @@ impl Directory {
                 standing: provider.unlisted.clone(),
                 metrics: metrics.offer(&provider.name, "other"),
                 uri: provider.uri(match surface {
-                    Surface::Chat => wire::chat_path(provider.config.dialect),
-                    Surface::Embeddings => wire::embeddings_path(provider.config.dialect),
+                    Surface::Chat | Surface::Messages | Surface::CountTokens => {
+                        wire::chat_path(provider.config.dialect)
+                    }
+                    Surface::Embeddings => embeddings_path(provider.config.dialect),
                 }),
             })
         })
@@ -249,7 +251,7 @@ impl Offer {
         let known = previous.offers_of(model).find(|offer| offer.provider.name == provider.name);
         let dialect = provider.config.dialect;
         let path = match facts.kind {
-            Some(Kind::Embedding) => wire::embeddings_path(dialect),
+            Some(Kind::Embedding) => embeddings_path(dialect),
             Some(Kind::Chat) | None => wire::chat_path(dialect),
         };
         Offer {
@@ -273,6 +275,12 @@ impl Offer {
             model: &self.model,
             quirks: &self.provider.config.quirks,
             context_window: self.facts.context_window,
+            max_output_tokens: self.facts.max_output_tokens,
+            thinking: match self.facts.capabilities {
+                Capabilities { adaptive_thinking: true, .. } => Thinking::Adaptive,
+                Capabilities { reasoning: true, .. } => Thinking::Budget,
+                _ => Thinking::Unknown,
+            },
         }
     }
 
@@ -285,6 +293,11 @@ impl Offer {
     pub fn dialect(&self) -> Dialect {
         self.provider.config.dialect
     }
+}
+
+/// Where embeddings are made. A dialect without any is asked where it chats: what goes there is refused before.
+fn embeddings_path(dialect: Dialect) -> &'static str {
+    wire::embeddings_path(dialect).unwrap_or_else(|| wire::chat_path(dialect))
 }
 
 /// The models of one provider: what it listed, or, before it did, what the configuration and the catalogue say.

@@ -58,7 +58,15 @@ pub fn most_usage(call: &Call, offer: &Offer, prompt: Prompt, assumed: u64) -> U
         Prompt::AtMost => input,
         Prompt::Counted(tokens) => tokens,
     };
-    Usage { input: Some(input), output: Some(output), ..Usage::default() }
+    // All of a prompt may be written to the provider's cache, and for the longer time.
+    let written = matches!(&call.payload, Payload::Chat(request) if request.facts.caches).then_some(input);
+    Usage {
+        input: Some(input),
+        output: Some(output),
+        cache_write: written,
+        cache_write_1h: written,
+        ..Usage::default()
+    }
 }
 
 /// The cost of `usage` at `offer`; `None` where its price is not known.

@@ -208,7 +208,7 @@ impl Recording {
         if self.bytes.len() > MAX_ANSWER_BYTES {
             self.ticket = None;
             self.bytes = BytesMut::new();
-        } else if self.bytes.ends_with(b"data: [DONE]\n\n")
+        } else if wire::is_end_of_stream(&self.bytes)
             && let Some(ticket) = self.ticket.take()
         {
             let (provider, model) = std::mem::take(&mut self.who);

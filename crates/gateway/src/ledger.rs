@@ -343,7 +343,10 @@ pub fn global_ceiling(config: &Config) -> Ceiling {
 
 fn prompt_tokens(call: &Call) -> u64 {
     let (prompt, around) = match &call.payload {
-        Payload::Chat(request) => (wire::openai::prompt(&call.body), tokens::chat_overhead(request.facts.messages)),
+        Payload::Chat(request) => {
+            let prompt = wire::chat_prompt(call.surface.client(), &call.body);
+            (prompt, tokens::chat_overhead(request.facts.messages))
+        }
         Payload::Embeddings(_) => (wire::embeddings::prompt(&call.body), 0),
     };
     let Ok(prompt) = prompt else { return estimate::likely_input(call) };
@@ -403,6 +406,7 @@ fn believed(counted: Usage, reported: &Usage) -> Usage {
         output: near(reported.output, counted.output),
         cached_input: near(reported.cached_input, counted.input),
         cache_write: near(reported.cache_write, counted.input),
+        cache_write_1h: near(reported.cache_write_1h, counted.input),
         reasoning: near(reported.reasoning, counted.output),
     });
     usage

@@ -89,6 +89,35 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     })
 }
 
+/// The tokens of a prompt: counted by the provider that would answer it where it can, else by our own tokenizer.
+/// Nothing is generated and nothing is paid.
+///
+/// # Errors
+/// As [`run`], up to the plan.
+pub async fn count_tokens(worker: &Worker, head: Head, body: Body) -> Result<u64, Refusal> {
+    let gateway = &worker.gateway;
+    let live = gateway.registry.snapshot();
+    let surface = Surface::CountTokens;
+    let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
+    let counted = async {
+        let Asked { call, caller, place } = read(gateway, &live, surface, head, body, &mut record).await?;
+        record.admitted(place);
+        let plan = router::plan(&live, &caller, &call)?;
+        match upstream::count_tokens(&worker.client, &live, &plan, &call).await {
+            Some(tokens) => Ok(tokens),
+            None => Ok(ledger::count_prompt(call).await),
+        }
+    };
+    let counted = counted.await;
+    match counted {
+        Ok(tokens) => {
+            record.close(StatusCode::OK.as_u16(), None);
+            Ok(tokens)
+        }
+        Err(refusal) => Err(record.refuse(refusal)),
+    }
+}
+
 /// A request that was read, of somebody who may ask.
 struct Asked {
     call: Arc<Call>,

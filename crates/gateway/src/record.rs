@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 use tracing::{debug, warn};
 use wire::Generated;
+use wire::loss::Loss;
 use wire::usage::Usage;
 
 use crate::admission::Place;
@@ -49,6 +50,8 @@ pub struct Record {
     skipped: Vec<(usize, Target, Why)>,
     /// The way in at the provider that is serving.
     pass: Option<Pass>,
+    /// What the serving provider could not be told.
+    loss: Loss,
     first_content: Option<Instant>,
     stopped: Option<&'static str>,
     is_closed: bool,
@@ -74,6 +77,15 @@ struct Metadata<'a> {
     coalesced: bool,
     fallback_used: bool,
     attempts: Vec<AttemptMetadata<'a>>,
+    /// What the provider could not be told of the request.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    losses: Vec<LossMetadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct LossMetadata<'a> {
+    param: &'a str,
+    what: &'a str,
 }
 
 #[derive(Serialize)]
@@ -102,6 +114,7 @@ impl Record {
             attempts: Vec::new(),
             skipped: Vec::new(),
             pass: None,
+            loss: Loss::default(),
             first_content: None,
             stopped: None,
             is_closed: false,
@@ -150,9 +163,10 @@ impl Record {
         is_again
     }
 
-    /// Keeps the way in at the provider that serves now; how the answer ends says how well it is.
-    pub fn served(&mut self, pass: Pass) {
+    /// Keeps the way in at the provider that serves now, and what it could not be told; how the answer ends says how well it is.
+    pub fn served(&mut self, pass: Pass, loss: Loss) {
         self.pass = Some(pass);
+        self.loss = loss;
     }
 
     /// Notes how the latest attempt failed.
@@ -294,6 +308,7 @@ impl Record {
             coalesced: self.coalesced.is_some(),
             fallback_used: self.is_fallback(),
             attempts: self.trail(),
+            losses: self.loss.items().iter().map(|lost| LossMetadata { param: &lost.path, what: &lost.what }).collect(),
         };
         serde_json::value::to_raw_value(&metadata).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }

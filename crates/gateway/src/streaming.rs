@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http_body::{Body, Frame};
 use tokio::time::Sleep;
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
@@ -29,7 +29,6 @@ use crate::tokens;
 use crate::upstream::{Content, Deadline, Failure, Kind, Opened, stream_fault};
 
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
-const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// A stream that still waits for its first content.
 pub type Opening = Pin<Box<dyn Future<Output = (Result<Content, Refusal>, Record)> + Send>>;
@@ -50,6 +49,10 @@ pub struct StreamLimits {
 }
 
 impl StreamLimits {
+    fn error_frame(&self, refusal: &Refusal) -> Bytes {
+        error_frame(&self.call, refusal)
+    }
+
     /// The configuration's limits for this call. `closing` ends all streams at once.
     pub fn of(live: &Live, call: &Arc<Call>, cap: Option<Cap>, closing: CancellationToken) -> StreamLimits {
         StreamLimits {
@@ -156,7 +159,7 @@ impl StreamBody {
             Err(refusal) => refusal,
         };
         self.state = State::Ended;
-        Some(error_frame(&record.refuse(refusal)))
+        Some(self.limits.error_frame(&record.refuse(refusal)))
     }
 
     /// Silence from the provider: a keep-alive, or the end of patience.
@@ -197,7 +200,7 @@ impl StreamBody {
     fn cut(&mut self, refusal: Refusal) -> Bytes {
         match std::mem::replace(&mut self.state, State::Ended) {
             State::Open(mut open) => open.end(refusal),
-            State::Waiting(_) | State::Ended => error_frame(&refusal),
+            State::Waiting(_) | State::Ended => self.limits.error_frame(&refusal),
         }
     }
 }
@@ -289,7 +292,7 @@ impl Open {
             }
             Piece::Done => {
                 self.complete();
-                Some(Bytes::from_static(DONE))
+                self.call.surface.client().done_frame()
             }
         }
     }
@@ -306,19 +309,18 @@ impl Open {
     /// The last data chunk, with our metadata in it, and `[DONE]` behind it where that is known already.
     fn last(&mut self, payload: &[u8]) -> Bytes {
         let payload = splice::append_member(payload, "x-gateway", self.record.metadata().get().as_bytes());
-        let mut frame = BytesMut::with_capacity(payload.len() + 2 * DONE.len());
-        for part in [b"data: ", payload.as_slice(), b"\n\n"] {
-            frame.extend_from_slice(part);
-        }
-        match self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
+        let is_done = match self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
             Some(Piece::Done) => {
                 self.complete();
-                frame.extend_from_slice(DONE);
+                true
             }
-            Some(other) => self.opened.ready.push(other),
-            None => {}
-        }
-        frame.freeze()
+            Some(other) => {
+                self.opened.ready.push(other);
+                false
+            }
+            None => false,
+        };
+        self.call.surface.client().last_frame(&payload, is_done)
     }
 
     fn complete(&mut self) {
@@ -345,7 +347,7 @@ impl Open {
             self.record.attempt_failed(failure);
         }
         self.is_over = true;
-        error_frame(&self.record.refuse(refusal))
+        error_frame(&self.call, &self.record.refuse(refusal))
     }
 }
 
@@ -359,8 +361,8 @@ impl Drop for Open {
 }
 
 /// The frame that ends a broken stream. It is never followed by `[DONE]`.
-fn error_frame(refusal: &Refusal) -> Bytes {
-    format!("data: {}\n\n", ErrorAnswer::of(refusal).openai_body()).into()
+fn error_frame(call: &Call, refusal: &Refusal) -> Bytes {
+    ErrorAnswer::of(refusal).frame(call.surface.client(), &call.request_id)
 }
 
 impl Body for StreamBody {

@@ -114,6 +114,15 @@ pub async fn execute(
     Err(trail.refusal(record))
 }
 
+/// Asks the plan's first target how many tokens the prompt has; `None` where its dialect cannot tell or it does not
+/// answer well. Says nothing about the provider's health.
+pub async fn count_tokens(client: &Client, live: &Live, plan: &Plan, call: &Call) -> Option<u64> {
+    let target = plan.targets.first()?;
+    let path = wire::count_tokens_path(target.offer.dialect())?;
+    let pass = Pass::enter(&target.offer, clock::now(), false).ok()?;
+    attempt::count_tokens(client, live, target, call, path, pass.door()).await
+}
+
 /// One target, and what else there is.
 struct Course<'a> {
     client: &'a Client,
@@ -153,8 +162,8 @@ async fn ask(course: &Course<'_>, record: &mut Record, trail: &mut Trail) -> Res
             match attempt::attempt(fresh.as_ref().unwrap_or(course.client), live, target, call, deadline, pass.door())
                 .await
             {
-                Ok(content) => {
-                    record.served(pass);
+                Ok((content, loss)) => {
+                    record.served(pass, loss);
                     return Ok(Some(content));
                 }
                 Err(failure) => failure,

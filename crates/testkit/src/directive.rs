@@ -30,6 +30,7 @@
 //! | `huge_body` | a whole answer of 33 MiB |
 //! | `drip_ms=20` | a wait between the slices of each content chunk after the second, one byte each |
 //! | `left_percent=5` | rate limit headers that tell of so much being left |
+//! | `stop=refusal`, `cached=10` | Anthropic: this stop reason; so many of the prompt's tokens came from the cache |
 //! | `echo`, `json` | the answer is the last user text, or JSON that fits the request's schema |
 //! | `reasoning` | reasoning before the text |
 
@@ -79,6 +80,8 @@ pub struct Directive {
     pub(crate) hang_at: Option<usize>,
     pub(crate) fast_mb: usize,
     pub(crate) left_percent: Option<u64>,
+    pub(crate) stop: Option<String>,
+    pub(crate) cached: usize,
     /// A bearer token, and the status that it gets.
     pub(crate) keys: Vec<(String, u16)>,
 }
@@ -119,6 +122,7 @@ impl Directive {
     /// What it says to a request with these headers: some faults are for one credential only.
     pub(crate) fn for_bearer(mut self, headers: &HeaderMap) -> Directive {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+        let bearer = bearer.or_else(|| headers.get("x-api-key")?.to_str().ok());
         if !self.keys.is_empty() {
             self.status = self.keys.iter().find(|(key, _)| Some(key.as_str()) == bearer).map(|(_, status)| *status);
             self.retry_after = self.retry_after.filter(|_| self.status.is_some());
@@ -152,6 +156,8 @@ impl Directive {
             "times" => self.times = Some(number()?),
             "hang_at" => self.hang_at = Some(number()?),
             "fast_mb" => self.fast_mb = number()?,
+            "stop" => self.stop = Some(value.to_owned()),
+            "cached" => self.cached = number()?,
             "left_percent" => self.left_percent = Some(value.parse().ok()?),
             "bad_key" => self.keys.push((value.to_owned(), 401)),
             "broke_key" => self.keys.push((value.to_owned(), 402)),

@@ -4,10 +4,11 @@
 //! parser with the gateway: a shared mistake would go unseen. It keeps what it was sent, and fails as the prompt
 //! tells it to: see [`directive`] for the words. Answers are deterministic; nothing here is a model.
 //!
-//! The flow: [`upstream`] reads a request and finds its [`directive`]; `openai` or `ollama` reads the request into a
+//! The flow: [`upstream`] reads a request and finds its [`directive`]; `openai`, `anthropic` or `ollama` reads the request into a
 //! `conversation`, which decides what is answered, and writes that in its own shape as a `script` of writes and
 //! waits, which is played as the response's body.
 
+mod anthropic;
 mod conversation;
 pub mod directive;
 mod embedding;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use serde_json::Value;
 
 use crate::directive::Directive;
@@ -18,12 +18,17 @@ pub(crate) struct Asked<'a> {
     pub(crate) directive: &'a Directive,
     /// Counts the upstream's requests: ids are made of it.
     pub(crate) number: usize,
+    pub(crate) headers: &'a HeaderMap,
 }
 
 impl Asked<'_> {
     /// The model's name, if there is one.
     pub(crate) fn model(&self) -> &str {
         self.body["model"].as_str().unwrap_or_default()
+    }
+
+    pub(crate) fn has_header(&self, name: &str) -> bool {
+        self.headers.contains_key(name)
     }
 
     /// The status that the directive names, or this one.
@@ -130,8 +135,13 @@ impl Frames {
         }
         plain(&mut steps, self.before);
         if let (Some(frame), 1..) = (self.content.first(), directive.fast_mb) {
-            let big =
-                Bytes::from(frame.replacen("\"content\":\"", &format!("\"content\":\"{}", "word ".repeat(160)), 1));
+            let words = "word ".repeat(160);
+            let big = frame.replacen("\"content\":\"", &format!("\"content\":\"{words}"), 1);
+            let big = Bytes::from(big.replacen(
+                "\"text_delta\",\"text\":\"",
+                &format!("\"text_delta\",\"text\":\"{words}"),
+                1,
+            ));
             steps.push(Step::Repeat(big, directive.fast_mb * 1_024));
         }
         for (place, frame) in self.content.into_iter().enumerate() {

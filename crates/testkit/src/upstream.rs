@@ -20,7 +20,7 @@ use crate::http2::{self, Http2Fault};
 use crate::reply::{Asked, Content, Reply};
 use crate::script::{Counts, Script};
 use crate::tls::{self, Certificate};
-use crate::{ollama, openai};
+use crate::{anthropic, ollama, openai};
 
 /// An imitation provider on a loopback port of its own. It stops when dropped: streams break, connections close.
 #[derive(Debug)]
@@ -47,6 +47,7 @@ pub struct Recorded {
 #[derive(Debug, Clone, Copy)]
 enum Vendor {
     OpenAi,
+    Anthropic,
     Ollama,
 }
 
@@ -87,6 +88,11 @@ impl Upstream {
         Upstream::start(Vendor::OpenAi).await
     }
 
+    /// Imitates Anthropic: messages, their count, models. Panics where no loopback port is free.
+    pub async fn anthropic() -> Upstream {
+        Upstream::start(Vendor::Anthropic).await
+    }
+
     /// Imitates Ollama: chat, embed, tags, show, version. Panics where no loopback port is free.
     pub async fn ollama() -> Upstream {
         Upstream::start(Vendor::Ollama).await
@@ -106,7 +112,7 @@ impl Upstream {
     pub fn url(&self) -> String {
         let scheme = if matches!(self.state.transport, Transport::Plain) { "http" } else { "https" };
         match self.vendor {
-            Vendor::OpenAi => format!("{scheme}://{}/v1", self.address),
+            Vendor::OpenAi | Vendor::Anthropic => format!("{scheme}://{}/v1", self.address),
             Vendor::Ollama => format!("{scheme}://{}", self.address),
         }
     }
@@ -246,11 +252,13 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     if !directive.latency.is_zero() {
         tokio::time::sleep(directive.latency).await;
     }
-    let asked = Asked { route: (method.as_str(), &path), body: &json, directive: &directive, number };
+    let asked =
+        Asked { route: (method.as_str(), &path), body: &json, directive: &directive, number, headers: &headers };
     let reply = match (found, vendor) {
         (Err(word), _) => unknown_word(&word),
         (Ok(directive), _) if directive.html => Reply::html(),
         (Ok(_), Vendor::OpenAi) => openai::answer(&asked),
+        (Ok(_), Vendor::Anthropic) => anthropic::answer(&asked),
         (Ok(_), Vendor::Ollama) => ollama::answer(&asked),
     };
     Ok(reply.into_response(&directive, number, Arc::clone(&state.counts)))

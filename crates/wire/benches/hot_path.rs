@@ -4,7 +4,7 @@
 
 use bytes::Bytes;
 use criterion::{Criterion, criterion_group, criterion_main};
-use wire::{AnswerContext, Dialect, Relay, Target};
+use wire::{AnswerContext, Client, Dialect, Relay, Target, Thinking};
 
 fn hot_path(criterion: &mut Criterion) {
     let prompt = "You are a support assistant of a shop that sells tools. ".repeat(16);
@@ -12,10 +12,17 @@ fn hot_path(criterion: &mut Criterion) {
         r#"{{"model":"m","messages":[{{"role":"system","content":"{prompt}"}},{{"role":"user","content":"hi"}}],"x-cache":false}}"#
     ));
     let request = wire::openai::read(&body).expect("a valid body");
-    let target = Target { dialect: Dialect::OpenAi, model: "gpt-4o-mini", quirks: &[], context_window: None };
+    let target = Target {
+        dialect: Dialect::OpenAi,
+        model: "gpt-4o-mini",
+        quirks: &[],
+        context_window: None,
+        max_output_tokens: None,
+        thinking: Thinking::Unknown,
+    };
     criterion.bench_function("read a request of 1 KB", |bencher| bencher.iter(|| wire::openai::read(&body)));
     criterion.bench_function("splice it for a provider", |bencher| {
-        bencher.iter(|| wire::encode_chat(&body, &request, &target));
+        bencher.iter(|| wire::encode_chat(Client::OpenAi, &body, &request, &target));
     });
 
     let chunk = Bytes::from_static(
@@ -23,8 +30,8 @@ fn hot_path(criterion: &mut Criterion) {
 
 "#,
     );
-    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 0, model: "m".to_owned() };
-    let begin = || Relay::new(Dialect::OpenAi, context.clone(), false, &[]);
+    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 0, model: "m".to_owned(), prompt_tokens: 0 };
+    let begin = || Relay::new(Dialect::OpenAi, Client::OpenAi, context.clone(), false, &[]);
     let (mut relay, mut chunks) = (begin(), 0);
     criterion.bench_function("relay a chunk of 300 bytes", |bencher| {
         bencher.iter(|| {

@@ -14,8 +14,12 @@ pub struct Chat<'a> {
     pub messages: Vec<Message<'a>>,
     /// Tools on offer.
     pub tools: Vec<Tool<'a>>,
+    /// Types of tools that are no functions: what the vendor itself runs. No other dialect has them.
+    pub hosted_tools: Vec<Cow<'a, str>>,
     /// Which tool the model may or must call.
     pub tool_choice: ToolChoice<'a>,
+    /// Whether several tools may be called at once.
+    pub parallel_tool_calls: Option<bool>,
     /// Shape the answer must have.
     pub format: Format<'a>,
     /// `max_completion_tokens`, or `max_tokens` when only that was given.
@@ -24,6 +28,8 @@ pub struct Chat<'a> {
     pub temperature: Option<f64>,
     /// Nucleus sampling mass.
     pub top_p: Option<f64>,
+    /// How many of the likeliest tokens are sampled from.
+    pub top_k: Option<u64>,
     /// Sampling seed.
     pub seed: Option<i64>,
     /// Presence penalty.
@@ -34,6 +40,10 @@ pub struct Chat<'a> {
     pub stop: Vec<Cow<'a, str>>,
     /// `reasoning_effort` as the caller wrote it (`none`, `minimal`, `low`, `medium`, `high`, `xhigh`, `max`).
     pub reasoning_effort: Option<Cow<'a, str>>,
+    /// Tokens that the model may think for, where the caller set them.
+    pub thinking_budget: Option<u64>,
+    /// The caller's name for its own user.
+    pub user: Option<Cow<'a, str>>,
     /// Fields that are not typed above, by name, in the order of the body. Extension fields (`x-…`) are left out.
     pub rest: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
@@ -49,8 +59,8 @@ pub enum Message<'a> {
     Assistant {
         /// Visible content; may be empty when tools were called.
         content: Vec<Part<'a>>,
-        /// Reasoning that the client sent back (`reasoning_content` or `reasoning`).
-        thinking: Option<Cow<'a, str>>,
+        /// Reasoning that the client sent back, in order. It came before the content.
+        thoughts: Vec<Thought<'a>>,
         /// Calls in order.
         tool_calls: Vec<ToolCall<'a>>,
     },
@@ -62,7 +72,42 @@ pub enum Message<'a> {
         name: Option<Cow<'a, str>>,
         /// The result.
         content: Vec<Part<'a>>,
+        /// The call failed; only Anthropic's dialect can say so.
+        is_error: bool,
     },
+}
+
+/// A block of reasoning.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Thought<'a> {
+    /// Reasoning in words, or what was told of it.
+    Text {
+        /// The words; empty where they are withheld.
+        text: Cow<'a, str>,
+        /// The vendor's proof that they are its model's own.
+        signature: Option<Cow<'a, str>>,
+    },
+    /// Reasoning that only the vendor can read.
+    Redacted(Cow<'a, str>),
+}
+
+impl Thought<'_> {
+    /// The words.
+    pub fn text(&self) -> &str {
+        match self {
+            Thought::Text { text, .. } => text,
+            Thought::Redacted(_) => "",
+        }
+    }
+
+    /// The same, borrowed from nothing.
+    pub fn into_owned(self) -> Thought<'static> {
+        let own = |text: Cow<'_, str>| Cow::Owned(text.into_owned());
+        match self {
+            Thought::Text { text, signature } => Thought::Text { text: own(text), signature: signature.map(own) },
+            Thought::Redacted(data) => Thought::Redacted(own(data)),
+        }
+    }
 }
 
 /// One part of a message's content. A string content is a single [`Part::Text`].
@@ -75,7 +120,17 @@ pub enum Part<'a> {
         /// The URL as the caller wrote it.
         url: Cow<'a, str>,
     },
-    /// A part without a typed form (audio, file, refusal, …): its `type` and the whole object.
+    /// A document.
+    File {
+        /// The URL as the caller wrote it: `https://…` or `data:…`.
+        url: Cow<'a, str>,
+        /// Its name.
+        name: Option<Cow<'a, str>>,
+    },
+    /// Everything up to here may be kept in the provider's prompt cache: a `cache_control` object, as Anthropic's
+    /// dialect has it.
+    CacheUntilHere(&'a RawValue),
+    /// A part without a typed form (audio, refusal, …): its `type` and the whole object.
     Other {
         /// The part's `type`.
         kind: Cow<'a, str>,
@@ -104,6 +159,10 @@ pub struct Tool<'a> {
     pub description: Option<Cow<'a, str>>,
     /// JSON Schema of its parameters; `None` for a function without any.
     pub parameters: Option<&'a RawValue>,
+    /// Arguments must fit the schema.
+    pub strict: Option<bool>,
+    /// All tools up to this one may be kept in the provider's prompt cache.
+    pub cache_control: Option<&'a RawValue>,
 }
 
 /// `tool_choice`.
@@ -130,4 +189,37 @@ pub enum Format<'a> {
     JsonObject,
     /// `json_schema`, with the schema.
     JsonSchema(&'a RawValue),
+}
+
+/// The text of a `data:` URL of text, plain or in base64; `None` where it is no text.
+pub(crate) fn text_of_data_url(url: &str) -> Option<String> {
+    use base64::Engine;
+    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
+    if !head.ends_with(";base64") {
+        return Some(data.to_owned());
+    }
+    let bytes = base64::engine::general_purpose::STANDARD.decode(data.trim()).ok()?;
+    String::from_utf8(bytes).ok()
+}
+
+/// The media type that an image in base64 has by its first bytes; what callers say of it is not always true.
+pub(crate) fn media_type_of(base64: &str) -> Option<&'static str> {
+    let starts =
+        [("iVBORw0KGgo", "image/png"), ("/9j/", "image/jpeg"), ("R0lGODdh", "image/gif"), ("R0lGODlh", "image/gif")];
+    let is_webp = base64.starts_with("UklGR") && base64.get(12..16) == Some("RUJQ");
+    let found = starts.iter().find(|(start, _)| base64.starts_with(start)).map(|(_, kind)| *kind);
+    found.or(is_webp.then_some("image/webp"))
+}
+
+/// True for what is carried elsewhere and for values that ask for what happens anyway.
+pub(crate) fn says_nothing(name: &str, value: &str) -> bool {
+    matches!(
+        (name, value),
+        ("model" | "messages" | "stream" | "stream_options", _)
+            | (_, "null")
+            | ("n", "1")
+            | ("logprobs" | "store", "false")
+            | ("logit_bias" | "metadata", "{}")
+            | ("service_tier", "\"auto\"" | "\"default\"")
+    )
 }

@@ -87,6 +87,10 @@ pub(crate) fn encode(body: &[u8], request: &Request, target: &Target<'_>) -> Res
     let body = match target.dialect {
         Dialect::OpenAi => splice::rewrite(text, &members, target.model, false, target.quirks),
         Dialect::Ollama => encode_ollama(&members, request, target, &mut loss)?,
+        Dialect::Anthropic => {
+            let message = "The provider of this model makes no embeddings.";
+            return Err(Error::at("model", Problem::UnsupportedParameter, message));
+        }
     };
     Ok(Encoded { body: body.into(), loss })
 }

@@ -49,8 +49,9 @@ pub enum ErrorClass {
 pub fn read_error(dialect: Dialect, status: u16, body: &[u8]) -> ErrorBody {
     let value: Value = serde_json::from_slice(body).unwrap_or(Value::Null);
     match dialect {
-        // Ollama's `{"error": "…"}` is one of the shapes that OpenAI-compatible servers send as well.
-        Dialect::OpenAi | Dialect::Ollama => from_value(status, &value),
+        // Anthropic's `{"type": "error", "error": {…}}` and Ollama's `{"error": "…"}` are among the shapes that
+        // OpenAI-compatible servers send as well.
+        Dialect::OpenAi | Dialect::Anthropic | Dialect::Ollama => from_value(status, &value),
     }
 }
 
@@ -80,9 +81,12 @@ fn classify(status: u16, kind: Option<&str>, code: Option<&str>, message: &str) 
     let too_long = ["maximum context length", "context length", "context window", "context size", "prompt is too long"];
     if named(&["context_length", "context_window", "exceed_context_size"]) || is_callers && says(&too_long) {
         ErrorClass::ContextLength
-    } else if named(&["content_filter", "content_policy", "moderation"]) {
+    } else if named(&["content_filter", "content_policy", "moderation"]) || says(&["content filtering policy"]) {
         ErrorClass::ContentFilter
-    } else if named(&["insufficient_quota", "insufficient_balance", "billing", "payment"]) || status == 402 {
+    } else if named(&["insufficient_quota", "insufficient_balance", "billing", "payment"])
+        || status == 402
+        || status == 400 && says(&["credit balance is too low", "usage limits"])
+    {
         ErrorClass::QuotaExhausted
     } else if named(&["rate_limit"]) || names[0] == "429" || status == 429 {
         ErrorClass::RateLimited

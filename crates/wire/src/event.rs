@@ -1,5 +1,6 @@
 //! The canonical answer: a sequence of events, or the [`Answer`] that they fold into.
 
+use crate::chat::Thought;
 use crate::usage::Usage;
 
 /// One step of an answer, whatever dialect it came in.
@@ -19,6 +20,20 @@ pub enum Event {
         /// The text, never empty.
         text: String,
     },
+    /// The reasoning so far ends, with the vendor's proof of it.
+    Signature {
+        /// Index of the choice.
+        choice: u32,
+        /// The proof.
+        signature: String,
+    },
+    /// A block of reasoning that only the vendor can read.
+    Redacted {
+        /// Index of the choice.
+        choice: u32,
+        /// What it reads it from.
+        data: String,
+    },
     /// A tool call begins, or its arguments go on.
     ToolCall {
         /// Index of the choice.
@@ -30,6 +45,8 @@ pub enum Event {
         /// A piece of the arguments as JSON text; the pieces of a call concatenate to the whole.
         arguments: String,
     },
+    /// Nothing but a sign of life.
+    Alive,
     /// Token counts, cumulative: later ones replace earlier ones.
     Usage(Usage),
     /// A choice is complete.
@@ -94,8 +111,8 @@ impl Finish {
 pub struct Answer {
     /// Visible text.
     pub text: String,
-    /// Reasoning text, empty when there was none.
-    pub thinking: String,
+    /// Blocks of reasoning in order.
+    pub thoughts: Vec<Thought<'static>>,
     /// Tool calls in order: identity and arguments as JSON text.
     pub tool_calls: Vec<(ToolCallHead, String)>,
     /// Why it ended; `None` when the provider did not say.
@@ -110,7 +127,15 @@ impl Answer {
     pub fn fold(&mut self, event: Event) {
         match event {
             Event::Text { choice: 0, text } => self.text.push_str(&text),
-            Event::Thinking { choice: 0, text } => self.thinking.push_str(&text),
+            Event::Thinking { choice: 0, text } => match self.thoughts.last_mut() {
+                Some(Thought::Text { text: held, signature: None }) => held.to_mut().push_str(&text),
+                _ => self.thoughts.push(Thought::Text { text: text.into(), signature: None }),
+            },
+            Event::Signature { choice: 0, signature: proof } => match self.thoughts.last_mut() {
+                Some(Thought::Text { signature: signature @ None, .. }) => *signature = Some(proof.into()),
+                _ => self.thoughts.push(Thought::Text { text: "".into(), signature: Some(proof.into()) }),
+            },
+            Event::Redacted { choice: 0, data } => self.thoughts.push(Thought::Redacted(data.into())),
             Event::ToolCall { choice: 0, head: Some(head), arguments, .. } => self.tool_calls.push((head, arguments)),
             Event::ToolCall { choice: 0, index, head: None, arguments } => {
                 if let Some((_, held)) = self.tool_calls.get_mut(index as usize) {
@@ -119,7 +144,13 @@ impl Answer {
             }
             Event::Usage(usage) => self.usage.merge(usage),
             Event::Finish { choice: 0, reason } => self.finish = Some(reason),
-            Event::Text { .. } | Event::Thinking { .. } | Event::ToolCall { .. } | Event::Finish { .. } => {}
+            Event::Text { .. }
+            | Event::Thinking { .. }
+            | Event::Signature { .. }
+            | Event::Redacted { .. }
+            | Event::Alive
+            | Event::ToolCall { .. }
+            | Event::Finish { .. } => {}
         }
     }
 }

@@ -5,6 +5,7 @@
 //! form ([`chat`], [`event`]) and encoded again. No I/O, no clock, no tokio: what is here can be tested, fuzzed and
 //! replayed as it is.
 
+pub mod anthropic;
 pub mod chat;
 mod choices;
 pub mod embeddings;
@@ -39,7 +40,7 @@ pub use generated::Generated;
 pub use prompt::Prompt;
 pub use quirks::Quirk;
 pub use relay::Relay;
-pub use types::{AnswerContext, BadAnswer, Encoded, Piece, StreamFault, Target, Whole};
+pub use types::{AnswerContext, BadAnswer, Client, Encoded, Piece, StreamFault, Target, Thinking, Whole};
 
 /// A provider's chat wire format. The dispatch on it stands in this file and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -47,30 +48,72 @@ pub use types::{AnswerContext, BadAnswer, Encoded, Piece, StreamFault, Target, W
 pub enum Dialect {
     /// OpenAI's `/chat/completions` and `/embeddings`, streamed as Server-Sent Events.
     OpenAi,
+    /// Anthropic's `/messages`, streamed as Server-Sent Events.
+    Anthropic,
     /// Ollama's native `/api/chat` and `/api/embed`, streamed as newline-delimited JSON.
     Ollama,
+}
+
+impl Dialect {
+    /// Every dialect.
+    pub const ALL: [Dialect; 3] = [Dialect::OpenAi, Dialect::Anthropic, Dialect::Ollama];
 }
 
 /// The path of chat requests, below a provider's base URL.
 pub fn chat_path(dialect: Dialect) -> &'static str {
     match dialect {
         Dialect::OpenAi => "/chat/completions",
+        Dialect::Anthropic => "/messages",
         Dialect::Ollama => "/api/chat",
     }
 }
 
-/// The path of embeddings requests.
-pub fn embeddings_path(dialect: Dialect) -> &'static str {
+/// The path of embeddings requests; `None` where the dialect has none.
+pub fn embeddings_path(dialect: Dialect) -> Option<&'static str> {
     match dialect {
-        Dialect::OpenAi => "/embeddings",
-        Dialect::Ollama => "/api/embed",
+        Dialect::OpenAi => Some("/embeddings"),
+        Dialect::Anthropic => None,
+        Dialect::Ollama => Some("/api/embed"),
+    }
+}
+
+/// The path where a provider counts a prompt's tokens; `None` where the dialect has none.
+pub fn count_tokens_path(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::Anthropic => Some("/messages/count_tokens"),
+        Dialect::OpenAi | Dialect::Ollama => None,
+    }
+}
+
+/// Headers of a client's that go on to a provider of the dialect.
+pub fn passed_on(dialect: Dialect) -> &'static [&'static str] {
+    match dialect {
+        Dialect::OpenAi => &["openai-beta"],
+        Dialect::Anthropic => &["anthropic-beta", "anthropic-version"],
+        Dialect::Ollama => &[],
+    }
+}
+
+/// Whether these bytes of a stream end with its last event.
+pub fn is_end_of_stream(bytes: &[u8]) -> bool {
+    let is_last = |event: &[u8]| event.starts_with(b"event: message_stop\n");
+    let last_event = bytes.strip_suffix(b"\n\n").unwrap_or_default();
+    let start = memchr::memmem::rfind(last_event, b"\n\n").map_or(0, |place| place.saturating_add(2));
+    bytes.ends_with(b"data: [DONE]\n\n") || last_event.get(start..).is_some_and(is_last)
+}
+
+/// Headers that every request of the dialect needs.
+pub fn headers(dialect: Dialect) -> &'static [(&'static str, &'static str)] {
+    match dialect {
+        Dialect::Anthropic => &[("anthropic-version", "2023-06-01")],
+        Dialect::OpenAi | Dialect::Ollama => &[],
     }
 }
 
 /// The path of the list of models.
 pub fn models_path(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAi => "/models",
+        Dialect::OpenAi | Dialect::Anthropic => "/models",
         Dialect::Ollama => "/api/tags",
     }
 }
@@ -78,24 +121,68 @@ pub fn models_path(dialect: Dialect) -> &'static str {
 /// The path that tells more of one model, where the list tells little; see [`models::details_question`].
 pub fn model_details_path(dialect: Dialect) -> Option<&'static str> {
     match dialect {
-        Dialect::OpenAi => None,
+        Dialect::OpenAi | Dialect::Anthropic => None,
         Dialect::Ollama => Some("/api/show"),
     }
 }
 
-/// A chat request for `target`.
+/// Reads and checks a client's chat request.
+///
+/// # Errors
+/// The first fault, with its place.
+pub fn read_chat(client: Client, body: &[u8]) -> Result<openai::Request, Error> {
+    match client {
+        Client::OpenAi => openai::read(body),
+        Client::Anthropic => anthropic::read(body),
+    }
+}
+
+/// What the model reads of a client's chat request.
+///
+/// # Errors
+/// As [`read_chat`].
+pub fn chat_prompt(client: Client, body: &[u8]) -> Result<Prompt, Error> {
+    match client {
+        Client::OpenAi => openai::prompt(body),
+        Client::Anthropic => anthropic::prompt(body),
+    }
+}
+
+/// A client's chat request in canonical form.
+///
+/// # Errors
+/// As [`read_chat`].
+pub fn decode_chat(client: Client, body: &[u8]) -> Result<chat::Chat<'_>, Error> {
+    match client {
+        Client::OpenAi => openai::decode(body),
+        Client::Anthropic => anthropic::decode(body),
+    }
+}
+
+/// A chat request for `target`. A client of the target's own dialect has its bytes sent on as they are, but for what
+/// the gateway must change.
 ///
 /// # Errors
 /// The target's dialect cannot say something that must not be left out.
-pub fn encode_chat(body: &Bytes, request: &openai::Request, target: &Target<'_>) -> Result<Encoded, Error> {
+pub fn encode_chat(
+    client: Client,
+    body: &Bytes,
+    request: &openai::Request,
+    target: &Target<'_>,
+) -> Result<Encoded, Error> {
     let mut loss = Loss::default();
+    if client.dialect() == target.dialect {
+        let text = openai::request::text_of(body)?;
+        let members = openai::request::outline_of(text)?;
+        let asks_usage = request.stream && client == Client::OpenAi;
+        let body = splice::rewrite(text, &members, target.model, asks_usage, target.quirks);
+        return Ok(Encoded { body: body.into(), loss });
+    }
+    let chat = decode_chat(client, body)?;
     let body = match target.dialect {
-        Dialect::OpenAi => {
-            let text = openai::request::text_of(body)?;
-            let members = openai::request::outline_of(text)?;
-            splice::rewrite(text, &members, target.model, request.stream, target.quirks)
-        }
-        Dialect::Ollama => ollama::encode_request(&openai::decode(body)?, target, request.stream, &mut loss)?,
+        Dialect::OpenAi => openai::compose::compose(&chat, target, request.stream, &mut loss),
+        Dialect::Anthropic => anthropic::compose(&chat, target, request.stream, &mut loss)?,
+        Dialect::Ollama => ollama::encode_request(&chat, target, request.stream, &mut loss)?,
     };
     Ok(Encoded { body: body.into(), loss })
 }
@@ -108,22 +195,28 @@ pub fn encode_embeddings(body: &Bytes, request: &embeddings::Request, target: &T
     embeddings::encode(body, request, target)
 }
 
-/// A provider's whole answer, for an OpenAI client.
+/// A provider's whole answer, for a client.
 ///
 /// # Errors
 /// The body is not an answer.
-pub fn translate_answer(from: Dialect, body: Bytes, context: &AnswerContext) -> Result<Whole, BadAnswer> {
-    match from {
-        Dialect::OpenAi => openai::answer::observe(body),
-        Dialect::Ollama => {
-            let answer = ollama::decode_answer(&body)?;
-            Ok(Whole {
-                body: openai::encode_answer(&answer, context).into(),
-                usage: answer.usage,
-                finish: answer.finish,
-            })
-        }
-    }
+pub fn translate_answer(
+    from: Dialect,
+    client: Client,
+    body: Bytes,
+    context: &AnswerContext,
+) -> Result<Whole, BadAnswer> {
+    let answer = match (from, client) {
+        (Dialect::OpenAi, Client::OpenAi) => return openai::answer::observe(body),
+        (Dialect::Anthropic, Client::Anthropic) => return anthropic::answer::observe(body),
+        (Dialect::OpenAi, Client::Anthropic) => openai::decode::decode_answer(&body)?,
+        (Dialect::Anthropic, Client::OpenAi) => anthropic::decode_answer(&body)?,
+        (Dialect::Ollama, _) => ollama::decode_answer(&body)?,
+    };
+    let body = match client {
+        Client::OpenAi => openai::encode_answer(&answer, context),
+        Client::Anthropic => anthropic::encode_answer(&answer, context),
+    };
+    Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish })
 }
 
 /// A provider's embeddings, for an OpenAI client.

@@ -1,5 +1,7 @@
 //! What a translation could not carry over, by field path.
 
+use std::borrow::Cow;
+
 /// Field paths of the request that were dropped or changed on the way to another dialect, each with the reason.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Loss(Vec<Lost>);
@@ -10,13 +12,13 @@ pub struct Lost {
     /// Path of the field in the client's request, for example `logit_bias` or `messages[0].content[1]`.
     pub path: String,
     /// What happened to it, in a few words.
-    pub what: &'static str,
+    pub what: Cow<'static, str>,
 }
 
 impl Loss {
     /// Notes one loss.
-    pub fn note(&mut self, path: impl Into<String>, what: &'static str) {
-        self.0.push(Lost { path: path.into(), what });
+    pub fn note(&mut self, path: impl Into<String>, what: impl Into<Cow<'static, str>>) {
+        self.0.push(Lost { path: path.into(), what: what.into() });
     }
 
     /// All losses in the order in which they were met.

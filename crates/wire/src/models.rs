@@ -33,7 +33,7 @@ pub struct Discovered {
 /// [`BadAnswer::NotJson`] when it is not a list of models, [`BadAnswer::Error`] when it is an error.
 pub fn read_list(dialect: Dialect, body: &[u8]) -> Result<Vec<Discovered>, BadAnswer> {
     let entries = match dialect {
-        Dialect::OpenAi => read_openai(body),
+        Dialect::OpenAi | Dialect::Anthropic => read_openai(body),
         Dialect::Ollama => read_tags(body),
     };
     let models = entries.ok_or_else(|| unreadable(dialect, body))?.into_iter().map(|entry| {
@@ -115,6 +115,9 @@ struct Entry {
     /// vLLM.
     #[serde(deserialize_with = "lenient")]
     max_model_len: Option<u64>,
+    /// Anthropic.
+    #[serde(deserialize_with = "lenient")]
+    max_input_tokens: Option<u64>,
     /// Ollama.
     #[serde(deserialize_with = "lenient")]
     details: Option<Details>,
@@ -145,6 +148,7 @@ impl From<Entry> for Discovered {
         Discovered {
             context_window: entry
                 .max_model_len
+                .or(entry.max_input_tokens)
                 .or(entry.context_window)
                 .or(entry.context_length)
                 .or(entry.details.as_ref().and_then(|details| details.context_length))

@@ -1,7 +1,7 @@
-//! A provider's stream on its way to an OpenAI client: bytes in, pieces out, no waiting and no I/O.
+//! A provider's stream on its way to a client: bytes in, pieces out, no waiting and no I/O.
 //!
-//! Where the provider speaks OpenAI's dialect its events go out as the very bytes that came, and are only observed.
-//! Otherwise they are decoded to canonical events and encoded again.
+//! Where both speak one dialect the events go out as the very bytes that came, and are only observed. Otherwise they are
+//! decoded to canonical events and encoded again.
 
 use std::collections::VecDeque;
 
@@ -10,10 +10,10 @@ use bytes::Bytes;
 use crate::event::{Event, Finish};
 use crate::framing::sse::{self, Frame};
 use crate::generated::Generated;
-use crate::openai::{Encoder, answer, stream};
-use crate::types::{AnswerContext, Piece, StreamFault};
+use crate::openai::{answer, stream};
+use crate::types::{AnswerContext, Client, Piece, StreamFault};
 use crate::usage::Usage;
-use crate::{Dialect, Quirk, ollama};
+use crate::{Dialect, Quirk, anthropic, ollama, openai};
 
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
@@ -23,8 +23,6 @@ pub struct Relay {
     source: Source,
     /// Writes what the provider does not: all of another dialect, and the end of a stream that is stopped.
     encoder: Encoder,
-    /// The encoder has the id, time and model of the chunks that go out: ours, or those of the provider's own.
-    is_named: bool,
     include_usage: bool,
     usage: Usage,
     finish: Option<Finish>,
@@ -36,8 +34,56 @@ pub struct Relay {
 
 #[derive(Debug)]
 enum Source {
-    OpenAi { reader: sse::Reader, usage_in_x_groq: bool },
-    Ollama { decoder: Box<ollama::Decoder> },
+    /// OpenAI's chunks for a client of the same dialect.
+    OpenAi {
+        reader: sse::Reader,
+        usage_in_x_groq: bool,
+        /// The encoder has the id, time and model of the provider's own chunks.
+        is_named: bool,
+    },
+    /// Anthropic's events for a client of the same dialect.
+    Anthropic { reader: sse::Reader, observer: Box<anthropic::stream::Observer> },
+    /// Anything else.
+    Decoded(Box<Decoder>),
+}
+
+#[derive(Debug)]
+enum Decoder {
+    OpenAi(openai::Decoder),
+    Anthropic(anthropic::Decoder),
+    Ollama(ollama::Decoder),
+}
+
+impl Decoder {
+    fn push(&mut self, bytes: Bytes, out: &mut Vec<Event>) -> Result<(), StreamFault> {
+        match self {
+            Decoder::OpenAi(decoder) => decoder.push(bytes, out),
+            Decoder::Anthropic(decoder) => decoder.push(bytes, out),
+            Decoder::Ollama(decoder) => decoder.push(&bytes, out),
+        }
+    }
+
+    fn end(&mut self, out: &mut Vec<Event>) -> Result<(), StreamFault> {
+        match self {
+            Decoder::OpenAi(decoder) => decoder.end(out),
+            Decoder::Anthropic(decoder) => decoder.end(out),
+            Decoder::Ollama(decoder) => decoder.end(out),
+        }
+    }
+
+    fn is_done(&self) -> bool {
+        match self {
+            Decoder::OpenAi(decoder) => decoder.is_done(),
+            Decoder::Anthropic(decoder) => decoder.is_done(),
+            Decoder::Ollama(decoder) => decoder.is_done(),
+        }
+    }
+}
+
+#[derive(Debug)]
+enum Encoder {
+    OpenAi(openai::Encoder),
+    Anthropic(anthropic::Encoder),
 }
 
 /// The chunk that is the last one unless another follows.
@@ -51,18 +97,24 @@ enum Held {
 
 impl Relay {
     /// A relay at the start of a stream. `include_usage`: the client asked for the usage chunk.
-    pub fn new(from: Dialect, context: AnswerContext, include_usage: bool, quirks: &[Quirk]) -> Relay {
-        let (source, is_named) = match from {
-            Dialect::OpenAi => {
-                let usage_in_x_groq = quirks.contains(&Quirk::UsageInXGroq);
-                (Source::OpenAi { reader: sse::Reader::new(), usage_in_x_groq }, false)
-            }
-            Dialect::Ollama => (Source::Ollama { decoder: Box::new(ollama::Decoder::new()) }, true),
+    pub fn new(from: Dialect, client: Client, context: AnswerContext, include_usage: bool, quirks: &[Quirk]) -> Relay {
+        let usage_in_x_groq = quirks.contains(&Quirk::UsageInXGroq);
+        let reader = sse::Reader::new;
+        let decoded = |decoder| Source::Decoded(Box::new(decoder));
+        let source = match (from, client) {
+            (Dialect::OpenAi, Client::OpenAi) => Source::OpenAi { reader: reader(), usage_in_x_groq, is_named: false },
+            (Dialect::Anthropic, Client::Anthropic) => Source::Anthropic { reader: reader(), observer: Box::default() },
+            (Dialect::OpenAi, Client::Anthropic) => decoded(Decoder::OpenAi(openai::Decoder::new(usage_in_x_groq))),
+            (Dialect::Anthropic, Client::OpenAi) => decoded(Decoder::Anthropic(anthropic::Decoder::new())),
+            (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new())),
+        };
+        let encoder = match client {
+            Client::OpenAi => Encoder::OpenAi(openai::Encoder::new(context)),
+            Client::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(context)),
         };
         Relay {
             source,
-            encoder: Encoder::new(context),
-            is_named,
+            encoder,
             include_usage,
             usage: Usage::default(),
             finish: None,
@@ -82,13 +134,13 @@ impl Relay {
             return Ok(());
         }
         match &mut self.source {
-            Source::OpenAi { reader, .. } => {
+            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } => {
                 reader.push(bytes.clone()).map_err(|_| StreamFault::TooLarge)?;
                 self.read_frames(&bytes)
             }
-            Source::Ollama { decoder } => {
+            Source::Decoded(decoder) => {
                 let mut events = Vec::new();
-                let outcome = decoder.push(&bytes, &mut events);
+                let outcome = decoder.push(bytes, &mut events);
                 let is_done = decoder.is_done();
                 self.encode(&events);
                 outcome?;
@@ -109,12 +161,12 @@ impl Relay {
             return Ok(());
         }
         match &mut self.source {
-            Source::OpenAi { reader, .. } => {
+            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } => {
                 if let Some(frame) = reader.end() {
                     self.read_frame(frame, &Bytes::new())?;
                 }
             }
-            Source::Ollama { decoder } => {
+            Source::Decoded(decoder) => {
                 let mut events = Vec::new();
                 let outcome = decoder.end(&mut events);
                 self.encode(&events);
@@ -123,8 +175,11 @@ impl Relay {
         }
         match (self.is_done, &self.finish) {
             (true, _) => Ok(()),
-            // Some providers leave out `[DONE]`; a choice that ended is a complete answer.
+            // Some providers leave out the last event; a choice that ended is a complete answer.
             (false, Some(_)) => {
+                if let Source::Anthropic { .. } = self.source {
+                    self.held = Some(Held::End(anthropic::LAST_EVENT));
+                }
                 self.complete();
                 Ok(())
             }
@@ -174,14 +229,19 @@ impl Relay {
         // The provider counted what it sent. The client gets our count, and gets it once.
         self.held = self.held.take().filter(|held| matches!(held, Held::End(_)));
         let finish = |choice| Event::Finish { choice, reason: Finish::Length };
-        let events: Vec<Event> = self.encoder.unfinished().map(finish).collect();
+        let events: Vec<Event> = match &self.encoder {
+            Encoder::OpenAi(encoder) => encoder.unfinished().map(finish).collect(),
+            Encoder::Anthropic(_) => vec![finish(0)],
+        };
         self.encode(&events);
         self.complete_with_usage();
     }
 
     fn read_frames(&mut self, input: &Bytes) -> Result<(), StreamFault> {
         while !self.is_done {
-            let Source::OpenAi { reader, .. } = &mut self.source else { return Ok(()) };
+            let (Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. }) = &mut self.source else {
+                return Ok(());
+            };
             let Some(frame) = reader.next_frame() else { return Ok(()) };
             self.read_frame(frame, input)?;
         }
@@ -196,29 +256,50 @@ impl Relay {
             }
             Frame::Event { is_error, data, verbatim } => (is_error, data, verbatim),
         };
-        match data.trim_ascii() {
-            b"" => return Ok(()),
-            b"[DONE]" => {
-                self.complete();
-                return Ok(());
+        if data.trim_ascii().is_empty() {
+            return Ok(());
+        }
+        match &mut self.source {
+            Source::OpenAi { .. } => self.read_chunk(is_error, data, verbatim, input),
+            Source::Anthropic { observer, .. } => {
+                let seen = observer.observe(&data, &mut self.generated)?;
+                self.usage.merge(observer.usage());
+                self.read_event(seen, data);
+                Ok(())
             }
-            _ => {}
+            Source::Decoded(_) => Ok(()),
+        }
+    }
+
+    /// One of OpenAI's chunks.
+    fn read_chunk(
+        &mut self,
+        is_error: bool,
+        data: Bytes,
+        verbatim: Option<Bytes>,
+        input: &Bytes,
+    ) -> Result<(), StreamFault> {
+        let (Source::OpenAi { usage_in_x_groq, is_named, .. }, Encoder::OpenAi(encoder)) =
+            (&mut self.source, &mut self.encoder)
+        else {
+            return Ok(());
+        };
+        if data.trim_ascii() == b"[DONE]" {
+            self.complete();
+            return Ok(());
         }
         if is_error {
             return Err(StreamFault::Error(answer::error_in(&data)));
         }
-        let usage_in_x_groq = matches!(self.source, Source::OpenAi { usage_in_x_groq: true, .. });
-        let seen = stream::observe(&data, usage_in_x_groq, &mut self.generated).ok_or(StreamFault::BadFrame)?;
+        let seen = stream::observe(&data, *usage_in_x_groq, &mut self.generated).ok_or(StreamFault::BadFrame)?;
         if seen.is_error {
             return Err(StreamFault::Error(answer::error_in(&data)));
         }
-        if !self.is_named
-            && let Some(context) = stream::context_in(&data)
-        {
-            self.encoder.goes_on_from(context);
-            self.is_named = true;
+        if !*is_named && let Some(context) = stream::context_in(&data) {
+            encoder.goes_on_from(context);
+            *is_named = true;
         }
-        self.encoder.observed(seen.choices);
+        encoder.observed(seen.choices);
         if let Some(usage) = seen.usage {
             self.usage.merge(usage);
         }
@@ -236,6 +317,22 @@ impl Relay {
             self.emit(verbatim.unwrap_or_else(|| framed(&data)), seen.has_content, input);
         }
         Ok(())
+    }
+
+    /// One of Anthropic's events.
+    fn read_event(&mut self, seen: anthropic::stream::Seen, data: Bytes) {
+        if let (Encoder::Anthropic(encoder), Some((index, begins))) = (&mut self.encoder, seen.block) {
+            encoder.observed(index, begins);
+        }
+        self.finish = seen.finish.or(self.finish.take());
+        if seen.is_last {
+            self.held = Some(Held::End(data));
+            self.complete();
+        } else if seen.is_ping {
+            self.pieces.push_back(Piece::Comment(named(&seen.kind, &data)));
+        } else {
+            self.pieces.push_back(Piece::Frame { bytes: named(&seen.kind, &data), content: seen.has_content });
+        }
     }
 
     /// Queues an event, in one slice with the one before where both stand side by side in `input`.
@@ -256,6 +353,8 @@ impl Relay {
         for event in events {
             match event {
                 Event::Text { text, .. } | Event::Thinking { text, .. } => self.generated.push(text),
+                Event::Signature { .. } | Event::Redacted { .. } => {}
+                Event::Alive => self.pieces.push_back(Piece::Comment(COMMENT)),
                 Event::ToolCall { head, arguments, .. } => {
                     self.generated.push(head.as_ref().map_or("", |head| &head.name));
                     self.generated.push(arguments);
@@ -263,7 +362,16 @@ impl Relay {
                 Event::Usage(usage) => self.usage.merge(*usage),
                 Event::Finish { reason, .. } => self.finish = Some(reason.clone()),
             }
-            self.encoder.encode(event, &mut payloads);
+            let encoder = match &mut self.encoder {
+                Encoder::OpenAi(encoder) => encoder,
+                Encoder::Anthropic(encoder) => {
+                    encoder.encode(event, &mut payloads);
+                    let frames = payloads.drain(..).map(|bytes| Piece::Frame { bytes: bytes.into(), content: true });
+                    self.pieces.extend(frames);
+                    continue;
+                }
+            };
+            encoder.encode(event, &mut payloads);
             let ends = matches!(event, Event::Finish { .. });
             let content = !ends;
             let last = if ends { payloads.pop() } else { None };
@@ -288,16 +396,26 @@ impl Relay {
     /// The provider's answer is complete. One in OpenAI's dialect has brought its own usage chunk.
     fn complete(&mut self) {
         match self.source {
-            Source::OpenAi { .. } => self.close(),
-            Source::Ollama { .. } => self.complete_with_usage(),
+            Source::OpenAi { .. } | Source::Anthropic { .. } => self.close(),
+            Source::Decoded(_) => self.complete_with_usage(),
         }
     }
 
     fn complete_with_usage(&mut self) {
-        if self.include_usage {
-            let usage = self.encoder.usage_chunk(&self.usage);
-            self.release();
-            self.held = Some(Held::Usage(usage.into()));
+        match &mut self.encoder {
+            Encoder::OpenAi(encoder) if self.include_usage => {
+                let usage = encoder.usage_chunk(&self.usage);
+                self.release();
+                self.held = Some(Held::Usage(usage.into()));
+            }
+            Encoder::OpenAi(_) => {}
+            Encoder::Anthropic(encoder) => {
+                let mut frames = Vec::new();
+                let last = encoder.end(&self.usage, &mut frames);
+                let frames = frames.into_iter().map(|bytes| Piece::Frame { bytes: bytes.into(), content: true });
+                self.pieces.extend(frames);
+                self.held = Some(Held::End(last));
+            }
         }
         self.close();
     }
@@ -314,6 +432,11 @@ impl Relay {
 /// Where `part` begins in `whole`, as if it were a slice of it; far outside where it is none.
 fn offset(whole: &Bytes, part: &Bytes) -> usize {
     (part.as_ptr() as usize).wrapping_sub(whole.as_ptr() as usize)
+}
+
+/// One of Anthropic's events, by its name.
+fn named(kind: &str, data: &[u8]) -> Bytes {
+    [b"event: ", kind.as_bytes(), b"\n", &framed(data)].concat().into()
 }
 
 /// One event. A line break inside JSON is white space, and would end the event here.

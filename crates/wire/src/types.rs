@@ -8,7 +8,7 @@ use crate::generated::Generated;
 use crate::loss::Loss;
 use crate::openai::answer;
 use crate::usage::Usage;
-use crate::{Dialect, Quirk};
+use crate::{Dialect, Quirk, anthropic};
 
 /// A model at a provider, as an encoder needs to know it.
 #[derive(Clone, Copy, Debug)]
@@ -21,7 +21,62 @@ pub struct Target<'a> {
     pub quirks: &'a [Quirk],
     /// Tokens that prompt and answer may have together, where that is known.
     pub context_window: Option<u64>,
+    /// Tokens that an answer may have, where that is known.
+    pub max_output_tokens: Option<u64>,
+    /// How the model is told to think.
+    pub thinking: Thinking,
 }
+
+/// How a model is told to think.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Thinking {
+    /// It is not known to think.
+    #[default]
+    Unknown,
+    /// By a budget of tokens.
+    Budget,
+    /// By an effort; it decides for itself how much that is.
+    Adaptive,
+}
+
+/// The dialect of a client.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum Client {
+    /// OpenAI's chat completions.
+    #[default]
+    OpenAi,
+    /// Anthropic's messages.
+    Anthropic,
+}
+
+impl Client {
+    /// What a provider speaks whose bytes are this client's.
+    pub fn dialect(self) -> Dialect {
+        match self {
+            Client::OpenAi => Dialect::OpenAi,
+            Client::Anthropic => Dialect::Anthropic,
+        }
+    }
+
+    /// The frame of a stream's last event, and of its end where the dialect has a mark for that.
+    pub fn last_frame(self, payload: &[u8], is_done: bool) -> Bytes {
+        let (head, tail): (&[u8], &[u8]) = match self {
+            Client::OpenAi => (b"data: ", if is_done { DONE } else { b"" }),
+            Client::Anthropic => (b"event: message_stop\ndata: ", b""),
+        };
+        [head, payload, b"\n\n", tail].concat().into()
+    }
+
+    /// The frame of a stream's end, where the dialect has one.
+    pub fn done_frame(self) -> Option<Bytes> {
+        match self {
+            Client::OpenAi => Some(Bytes::from_static(DONE)),
+            Client::Anthropic => None,
+        }
+    }
+}
+
+const DONE: &[u8] = b"data: [DONE]\n\n";
 
 /// A request in a provider's format.
 #[derive(Clone, Debug)]
@@ -41,12 +96,14 @@ pub struct AnswerContext {
     pub created: i64,
     /// The model's name.
     pub model: String,
+    /// An estimate of the prompt's tokens, for a client that is told them before anybody has counted.
+    pub prompt_tokens: u64,
 }
 
 /// A whole answer, ready for the client.
 #[derive(Clone, Debug)]
 pub struct Whole {
-    /// JSON in OpenAI's format.
+    /// JSON in the client's format.
     pub body: Bytes,
     /// Token counts.
     pub usage: Usage,
@@ -58,7 +115,8 @@ impl Whole {
     /// What the model generated, for an answer whose [`usage`](Whole::usage) is missing or absurd. Reads the body once
     /// more; empty for embeddings.
     pub fn generated(&self) -> Generated {
-        answer::generated_in(&self.body)
+        let generated = answer::generated_in(&self.body);
+        if generated.is_empty() { anthropic::answer::generated_in(&self.body) } else { generated }
     }
 }
 

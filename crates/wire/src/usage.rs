@@ -21,6 +21,8 @@ pub struct Usage {
     pub cached_input: Option<u64>,
     /// Prompt tokens that were written to the provider's prompt cache.
     pub cache_write: Option<u64>,
+    /// Of those, the ones that the provider keeps for an hour, which cost more.
+    pub cache_write_1h: Option<u64>,
     /// All generated tokens, reasoning included.
     pub output: Option<u64>,
     /// Generated tokens that were reasoning.
@@ -31,10 +33,11 @@ impl Usage {
     /// Takes each count that `later` has over the one held: providers repeat cumulative usage, and some split it over
     /// several frames. Counts are never added.
     pub fn merge(&mut self, later: Usage) {
-        let Usage { input, cached_input, cache_write, output, reasoning } = later;
+        let Usage { input, cached_input, cache_write, cache_write_1h, output, reasoning } = later;
         self.input = input.or(self.input);
         self.cached_input = cached_input.or(self.cached_input);
         self.cache_write = cache_write.or(self.cache_write);
+        self.cache_write_1h = cache_write_1h.or(self.cache_write_1h);
         self.output = output.or(self.output);
         self.reasoning = reasoning.or(self.reasoning);
     }

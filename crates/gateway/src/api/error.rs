@@ -4,10 +4,11 @@ use std::borrow::Cow;
 use std::time::Duration;
 
 use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
 use catalog::Nanodollars;
 use http::{HeaderName, HeaderValue, StatusCode, header};
 use serde::Serialize;
-use wire::ErrorBody;
+use wire::{Client, ErrorBody};
 
 use crate::clock;
 use crate::limits::budget::{ShortKind, Unit};
@@ -50,6 +51,24 @@ struct OpenAiError<'a> {
     message: &'a str,
     #[serde(rename = "type")]
     kind: &'a str,
+    param: Option<&'a str>,
+    code: &'a str,
+}
+
+#[derive(Serialize)]
+struct AnthropicBody<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: AnthropicError<'a>,
+    request_id: &'a str,
+}
+
+/// Anthropic's members and, beyond them, what OpenAI's clients are told.
+#[derive(Serialize)]
+struct AnthropicError<'a> {
+    #[serde(rename = "type")]
+    kind: &'a str,
+    message: &'a str,
     param: Option<&'a str>,
     code: &'a str,
 }
@@ -279,8 +298,49 @@ impl<'a> ErrorAnswer<'a> {
         }
     }
 
+    /// The body in the client's shape.
+    pub fn body(&self, client: Client, request_id: &str) -> String {
+        match client {
+            Client::OpenAi => self.openai_body(),
+            Client::Anthropic => {
+                let error = AnthropicError {
+                    kind: self.anthropic_kind(),
+                    message: &self.message,
+                    param: self.param,
+                    code: self.code,
+                };
+                serde_json::to_string(&AnthropicBody { kind: "error", error, request_id }).unwrap_or_default()
+            }
+        }
+    }
+
+    /// The same as the last event of a stream.
+    pub fn frame(&self, client: Client, request_id: &str) -> Bytes {
+        let name = match client {
+            Client::OpenAi => "",
+            Client::Anthropic => "event: error\n",
+        };
+        format!("{name}data: {}\n\n", self.body(client, request_id)).into()
+    }
+
+    /// `error.type` as Anthropic names it, by the status.
+    fn anthropic_kind(&self) -> &'static str {
+        match self.status.as_u16() {
+            _ if self.kind == "overloaded_error" => "overloaded_error",
+            401 => "authentication_error",
+            402 => "billing_error",
+            403 => "permission_error",
+            404 => "not_found_error",
+            408 | 504 => "timeout_error",
+            413 => "request_too_large",
+            429 => "rate_limit_error",
+            500.. => "api_error",
+            _ => "invalid_request_error",
+        }
+    }
+
     /// The body in OpenAI's shape.
-    pub fn openai_body(&self) -> String {
+    fn openai_body(&self) -> String {
         let error = OpenAiError { message: &self.message, kind: self.kind, param: self.param, code: self.code };
         serde_json::to_string(&OpenAiBody { error }).unwrap_or_default()
     }
@@ -493,9 +553,17 @@ fn unknown_model(model: &str, close: &[String]) -> String {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let answer = ErrorAnswer::of(&self);
+        self.response(Client::OpenAi, "")
+    }
+}
+
+impl Refusal {
+    /// The answer in the client's shape.
+    pub(super) fn response(&self, client: Client, request_id: &str) -> Response {
+        let answer = ErrorAnswer::of(self);
         let json = HeaderValue::from_static("application/json");
-        let mut response = (answer.status, [(header::CONTENT_TYPE, json)], answer.openai_body()).into_response();
+        let body = answer.body(client, request_id);
+        let mut response = (answer.status, [(header::CONTENT_TYPE, json)], body).into_response();
         let headers = response.headers_mut();
         if let Some(wait) = answer.retry_after {
             let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
@@ -504,10 +572,10 @@ impl IntoResponse for Refusal {
         if let Some(should_retry) = answer.should_retry {
             headers.insert(SHOULD_RETRY, HeaderValue::from_static(if should_retry { "true" } else { "false" }));
         }
-        if let Refusal::RateLimited(refusal) = &self {
+        if let Refusal::RateLimited(refusal) = self {
             super::insert_rate_headers(headers, &refusal.status);
         }
-        if let Refusal::Upstream { failure, .. } = &self {
+        if let Refusal::Upstream { failure, .. } = self {
             super::insert_target_headers(headers, &failure.provider, &failure.model);
         }
         response
@@ -566,7 +634,7 @@ mod tests {
 
         assert_eq!(answer.message, "No provider has a model `gpt4`; did you mean `gpt-4o` or `gpt-4.1`?");
         assert_eq!(
-            answer.openai_body(),
+            answer.body(Client::OpenAi, ""),
             r#"{"error":{"message":"No provider has a model `gpt4`; did you mean `gpt-4o` or `gpt-4.1`?","type":"invalid_request_error","param":"model","code":"model_not_found"}}"#
         );
     }

@@ -128,6 +128,6 @@ fn prices(price: &Price) -> Prices {
 }
 
 fn flags(capabilities: Capabilities) -> Flags {
-    let Capabilities { vision, tools, json_schema, audio, files, reasoning } = capabilities;
+    let Capabilities { vision, tools, json_schema, audio, files, reasoning, adaptive_thinking: _ } = capabilities;
     Flags { vision, tools, json_schema, audio, files, reasoning }
 }

@@ -7,12 +7,14 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
-use wire::{AnswerContext, BadAnswer, Piece, Relay, StreamFault};
+use wire::loss::Loss;
+use wire::{AnswerContext, BadAnswer, Piece, Problem, Relay, StreamFault};
 
 use super::standing::Door;
 use super::{Client, Content, Deadline, Failure, Kind};
 use crate::call::{Call, Payload};
 use crate::clock::{self, Instant};
+use crate::estimate;
 use crate::live::Live;
 use crate::router::Target;
 
@@ -50,7 +52,7 @@ pub(super) async fn attempt(
     call: &Call,
     deadline: Deadline,
     door: &Door,
-) -> Result<Content, Failure> {
+) -> Result<(Content, Loss), Failure> {
     let fail = |(kind, detail): (Kind, String)| Failure {
         kind,
         provider: target.offer.provider.name.clone(),
@@ -58,7 +60,8 @@ pub(super) async fn attempt(
         retry_after: None,
         detail,
     };
-    let request = request(target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
+    let (request, loss) =
+        request(target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
     let timeouts = &live.config.timeouts;
     let patience = if call.payload.is_stream() { timeouts.headers } else { timeouts.headers_plain };
     let headers_by = Limit::after(patience, deadline);
@@ -75,17 +78,47 @@ pub(super) async fn attempt(
         return Err(fail((Kind::BadResponse, format!("content encoding {encoding:?}, which was not asked for"))));
     }
     if call.payload.is_stream() && !is_json(response.headers()) {
-        return open(response, live, target, call, deadline).await.map(Content::Stream).map_err(fail);
+        let opened = open(response, live, target, call, deadline).await.map_err(fail)?;
+        return Ok((Content::Stream(opened), loss));
     }
-    whole(response, target, call, deadline).await.map(Content::Whole).map_err(fail)
+    let whole = whole(response, target, call, deadline).await.map_err(fail)?;
+    Ok((Content::Whole(whole), loss))
 }
 
-fn request(target: &Target, call: &Call, door: &Door) -> Result<Request<Full<Bytes>>, wire::Error> {
+/// Asks how many tokens the prompt has.
+pub(super) async fn count_tokens(
+    client: &Client,
+    live: &Live,
+    target: &Target,
+    call: &Call,
+    path: &str,
+    door: &Door,
+) -> Option<u64> {
+    let (mut request, _loss) = request(target, call, door).ok()?;
+    // The credential may stand in the query.
+    let mut uri = target.offer.provider.uri(path);
+    if let Some(credential) = door.credential() {
+        credential.sign(&mut uri, request.headers_mut());
+    }
+    *request.uri_mut() = uri;
+    let answer = async {
+        let response = client.send(request).await.ok().filter(|response| response.status().is_success())?;
+        collect(response.into_body(), MAX_ERROR_BYTES).await.ok()
+    };
+    let limit = Limit::after(live.config.timeouts.headers, Deadline::of(live, call));
+    wire::anthropic::read_count(&limit.keep(answer).await??)
+}
+
+fn request(target: &Target, call: &Call, door: &Door) -> Result<(Request<Full<Bytes>>, Loss), wire::Error> {
     let offer = &target.offer;
     let encoded = match &call.payload {
-        Payload::Chat(request) => wire::encode_chat(&call.body, request, &offer.target())?,
+        Payload::Chat(request) => wire::encode_chat(call.surface.client(), &call.body, request, &offer.target())?,
         Payload::Embeddings(request) => wire::encode_embeddings(&call.body, request, &offer.target())?,
     };
+    if let Some(lost) = encoded.loss.items().first().filter(|_| call.extensions.strict) {
+        let message = format!("This model's provider cannot be told `{}`: {}.", lost.path, lost.what);
+        return Err(wire::Error::at(lost.path.clone(), Problem::UnsupportedParameter, message));
+    }
     let mut request = Request::new(Full::new(encoded.body));
     *request.method_mut() = Method::POST;
     let mut uri = offer.uri.clone();
@@ -95,11 +128,16 @@ fn request(target: &Target, call: &Call, door: &Door) -> Result<Request<Full<Byt
     if let Some(credential) = door.credential() {
         credential.sign(&mut uri, headers);
     }
-    if let Some(beta) = &call.openai_beta {
-        headers.insert("openai-beta", beta.clone());
+    for (name, value) in wire::headers(offer.dialect()) {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
+    for name in wire::passed_on(offer.dialect()).iter().filter(|_| !call.passed_on.is_empty()) {
+        if let Some(value) = call.passed_on.get(*name) {
+            headers.insert(*name, value.clone());
+        }
     }
     *request.uri_mut() = uri;
-    Ok(request)
+    Ok((request, encoded.loss))
 }
 
 /// Reads an error answer and tells what it means.
@@ -127,13 +165,13 @@ async fn whole(
         None => return Err((Kind::HeadersTimeout, "the answer was not complete in time".to_owned())),
     };
     let context = context(target, call);
-    let dialect = target.offer.dialect();
+    let (dialect, client) = (target.offer.dialect(), call.surface.client());
     let answer = match &call.payload {
         // A stream was asked for and JSON came: an error in a success status, or no stream at all.
         Payload::Chat(request) if request.stream => {
-            wire::translate_answer(dialect, body, &context).and(Err(BadAnswer::NoChoices))
+            wire::translate_answer(dialect, client, body, &context).and(Err(BadAnswer::NoChoices))
         }
-        Payload::Chat(_) => wire::translate_answer(dialect, body, &context),
+        Payload::Chat(_) => wire::translate_answer(dialect, client, body, &context),
         Payload::Embeddings(request) => wire::translate_embeddings(dialect, body, request, &context),
     };
     answer.map_err(|bad| match bad {
@@ -173,7 +211,8 @@ async fn open(
 ) -> Result<Opened, (Kind, String)> {
     let include_usage = matches!(&call.payload, Payload::Chat(request) if request.include_usage);
     let dialect = target.offer.dialect();
-    let relay = Relay::new(dialect, context(target, call), include_usage, &target.offer.provider.config.quirks);
+    let quirks = &target.offer.provider.config.quirks;
+    let relay = Relay::new(dialect, call.surface.client(), context(target, call), include_usage, quirks);
     let mut opened = Opened { incoming: response.into_body(), relay, ready: Vec::new() };
     let patience = live.config.timeouts.first_content;
     let began = clock::now();
@@ -214,6 +253,7 @@ fn context(target: &Target, call: &Call) -> AnswerContext {
         id: format!("{prefix}{}", call.request_id),
         created: clock::unix_seconds(),
         model: target.offer.model.to_string(),
+        prompt_tokens: estimate::likely_input(call),
     }
 }
 

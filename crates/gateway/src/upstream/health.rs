@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use futures_util::future::join_all;
-use http::{Method, Request, StatusCode, header};
+use http::{HeaderValue, Method, Request, StatusCode, header};
 use http_body_util::Full;
 use tracing::{info, warn};
 use wire::models::Discovered;
@@ -129,6 +129,9 @@ async fn ask(
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, attempt::JSON);
     headers.insert(header::USER_AGENT, attempt::USER_AGENT);
+    for (name, value) in wire::headers(provider.config.dialect) {
+        headers.insert(*name, HeaderValue::from_static(value));
+    }
     let now = clock::now();
     let usable = provider.credentials.iter().find(|credential| credential.retired(now).is_none());
     if let Some(credential) = usable.or(provider.credentials.first()) {

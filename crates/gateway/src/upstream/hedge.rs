@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use super::standing::{Door, Pass};
 use super::{Client, Content, Deadline, Failure, Trail, attempt};
+use wire::loss::Loss;
+
 use crate::call::Call;
 use crate::clock;
 use crate::live::Live;
@@ -64,8 +66,8 @@ impl<'a> Hedge<'a> {
                 Ok(outcome) => outcome,
                 Err(_) => first.await,
             };
-            let content = settle(outcome, &mut first_pass, 0, record, trail)?;
-            record.served(first_pass);
+            let (content, loss) = settle(outcome, &mut first_pass, 0, record, trail)?;
+            record.served(first_pass, loss);
             return Some(content);
         };
         record.begin_attempt(self.second);
@@ -76,7 +78,7 @@ impl<'a> Hedge<'a> {
             outcome = second.as_mut() => (false, outcome),
         };
         let (number, pass) = if is_first { (0, &mut first_pass) } else { (1, &mut second_pass) };
-        let (is_first, content) = match settle(outcome, pass, number, record, trail) {
+        let (is_first, (content, loss)) = match settle(outcome, pass, number, record, trail) {
             Some(content) => {
                 record.hedge_lost(1 - number);
                 (is_first, content)
@@ -85,23 +87,23 @@ impl<'a> Hedge<'a> {
             None => (true, settle(first.await, &mut first_pass, 0, record, trail)?),
         };
         record.hedge_won(if is_first { 0 } else { 1 });
-        record.served(if is_first { first_pass } else { second_pass });
+        record.served(if is_first { first_pass } else { second_pass }, loss);
         Some(content)
     }
 
-    async fn attempt(&self, target: &Target, door: Door) -> Result<Content, Failure> {
+    async fn attempt(&self, target: &Target, door: Door) -> Result<(Content, Loss), Failure> {
         attempt::attempt(self.client, self.live, target, self.call, self.deadline, &door).await
     }
 }
 
 /// Notes how an attempt ended, and hands its content out.
 fn settle(
-    outcome: Result<Content, Failure>,
+    outcome: Result<(Content, Loss), Failure>,
     pass: &mut Pass,
     number: usize,
     record: &mut Record,
     trail: &mut Trail,
-) -> Option<Content> {
+) -> Option<(Content, Loss)> {
     match outcome {
         Ok(content) => Some(content),
         Err(failure) => {

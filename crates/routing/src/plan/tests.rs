@@ -7,8 +7,15 @@ fn price(input: &str, output: &str) -> Price {
     Price::per_million(input, output).unwrap()
 }
 
-const NO_CAPABILITIES: Capabilities =
-    Capabilities { vision: false, tools: false, json_schema: false, audio: false, files: false, reasoning: false };
+const NO_CAPABILITIES: Capabilities = Capabilities {
+    vision: false,
+    tools: false,
+    json_schema: false,
+    audio: false,
+    files: false,
+    reasoning: false,
+    adaptive_thinking: false,
+};
 
 fn model<'a>(name: &'a str, price: Option<&'a Price>, quality: f64, latency_ms: f64) -> Candidate<'a> {
     Candidate {
@@ -105,6 +112,7 @@ fn what_the_request_needs_filters() {
             audio: true,
             files: true,
             reasoning: true,
+            adaptive_thinking: true,
         },
         ..model("able", Some(&some), 0.5, 100.0)
     };

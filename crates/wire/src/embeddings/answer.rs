@@ -26,6 +26,7 @@ pub(crate) fn translate(
     match from {
         Dialect::OpenAi => from_openai(body, request),
         Dialect::Ollama => from_ollama(&body, request, context),
+        Dialect::Anthropic => Err(BadAnswer::NoChoices),
     }
 }
 

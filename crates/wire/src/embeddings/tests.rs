@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{AnswerContext, BadAnswer};
+use crate::{AnswerContext, BadAnswer, Thinking};
 
 fn refused(body: &str) -> (Option<String>, &'static str) {
     let error = read(body.as_bytes()).unwrap_err();
@@ -18,7 +18,14 @@ fn with_input(input: &str) -> String {
 }
 
 fn target(dialect: Dialect) -> Target<'static> {
-    Target { dialect, model: "nomic-embed-text", quirks: &[], context_window: None }
+    Target {
+        dialect,
+        model: "nomic-embed-text",
+        quirks: &[],
+        context_window: None,
+        max_output_tokens: None,
+        thinking: Thinking::Unknown,
+    }
 }
 
 fn encoded(body: &str, dialect: Dialect) -> Result<(String, Vec<String>), Error> {
@@ -28,7 +35,8 @@ fn encoded(body: &str, dialect: Dialect) -> Result<(String, Vec<String>), Error>
 }
 
 fn translated(from: Dialect, answer: &str, body: &str) -> Result<crate::Whole, BadAnswer> {
-    let context = AnswerContext { id: "embd-1".to_owned(), created: 0, model: "nomic-embed-text".to_owned() };
+    let context =
+        AnswerContext { id: "embd-1".to_owned(), created: 0, model: "nomic-embed-text".to_owned(), prompt_tokens: 0 };
     translate(from, Bytes::copy_from_slice(answer.as_bytes()), &read(body.as_bytes()).unwrap(), &context)
 }
 

@@ -62,7 +62,7 @@ struct Message<'a> {
     role: &'static str,
     content: Cow<'a, str>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    thinking: Option<&'a str>,
+    thinking: Option<Cow<'a, str>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     images: Vec<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -142,6 +142,8 @@ struct Options<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     top_p: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    top_k: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     seed: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     presence_penalty: Option<f64>,
@@ -158,6 +160,7 @@ fn options<'a>(chat: &'a Chat<'a>, target: &Target<'_>) -> Options<'a> {
         num_predict: chat.max_tokens.map(|tokens| tokens.min(i32::MAX as u64)),
         temperature: chat.temperature,
         top_p: chat.top_p,
+        top_k: chat.top_k,
         seed: chat.seed,
         presence_penalty: chat.presence_penalty,
         frequency_penalty: chat.frequency_penalty,
@@ -170,8 +173,8 @@ fn encode_message<'a>(position: usize, message: &'a chat::Message<'a>, loss: &mu
     Ok(match message {
         chat::Message::System(content) => with_content("system", &path, content)?,
         chat::Message::User(content) => with_content("user", &path, content)?,
-        chat::Message::Assistant { content, thinking, tool_calls } => Message {
-            thinking: thinking.as_deref(),
+        chat::Message::Assistant { content, thoughts, tool_calls } => Message {
+            thinking: thinking(thoughts),
             tool_calls: tool_calls
                 .iter()
                 .enumerate()
@@ -179,7 +182,7 @@ fn encode_message<'a>(position: usize, message: &'a chat::Message<'a>, loss: &mu
                 .collect(),
             ..with_content("assistant", &path, content)?
         },
-        chat::Message::Tool { tool_call_id, name, content } => {
+        chat::Message::Tool { tool_call_id, name, content, is_error: _ } => {
             if name.is_none() {
                 loss.note(format!("{path}.tool_call_id"), "answers no call of this conversation; sent without a name");
             }
@@ -203,6 +206,8 @@ fn with_content<'a>(role: &'static str, path: &str, content: &'a [Part<'a>]) -> 
                 message.images.push(image(url, path, index)?);
                 continue;
             }
+            Part::CacheUntilHere(_) => continue,
+            Part::File { .. } => return Err(text_and_images_only(path, index)),
             Part::Other { kind, raw } => Cow::Owned(refusal_text(kind, raw, path, index)?),
         };
         if has_text {
@@ -247,11 +252,22 @@ fn refusal_text(kind: &str, raw: &RawValue, path: &str, index: usize) -> Result<
     }
     match serde_json::from_str::<Refusal>(raw.get()) {
         Ok(part) if kind == "refusal" => Ok(part.refusal),
-        Ok(_) | Err(_) => Err(Error::at(
-            format!("{path}.content[{index}]"),
-            Problem::UnsupportedParameter,
-            "This model takes text and images only.",
-        )),
+        Ok(_) | Err(_) => Err(text_and_images_only(path, index)),
+    }
+}
+
+fn text_and_images_only(path: &str, index: usize) -> Error {
+    let param = format!("{path}.content[{index}]");
+    Error::at(param, Problem::UnsupportedParameter, "This model takes text and images only.")
+}
+
+/// Reasoning as one text; signatures mean nothing here.
+fn thinking<'a>(thoughts: &'a [chat::Thought<'a>]) -> Option<Cow<'a, str>> {
+    let texts: Vec<&str> = thoughts.iter().map(chat::Thought::text).filter(|text| !text.is_empty()).collect();
+    match texts.as_slice() {
+        [] => None,
+        [one] => Some(Cow::Borrowed(one)),
+        several => Some(Cow::Owned(several.join("\n"))),
     }
 }
 
@@ -330,24 +346,17 @@ fn think(effort: &str, model: &str, loss: &mut Loss) -> Option<Think> {
 const KEEP_ALIVE: &str = "keep_alive";
 
 fn note_rest(chat: &Chat<'_>, loss: &mut Loss) {
+    if chat.parallel_tool_calls == Some(false) {
+        loss.note("parallel_tool_calls", "Ollama has no equivalent");
+    }
+    for kind in &chat.hosted_tools {
+        loss.note("tools", format!("`{kind}` is a tool of another vendor's own"));
+    }
     for (name, value) in &chat.rest {
-        if name != KEEP_ALIVE && !says_nothing(name, value.get()) {
+        if name != KEEP_ALIVE && !chat::says_nothing(name, value.get()) {
             loss.note(name.as_ref(), "Ollama has no equivalent");
         }
     }
-}
-
-/// True for what is carried elsewhere and for values that ask for what happens anyway.
-fn says_nothing(name: &str, value: &str) -> bool {
-    matches!(
-        (name, value),
-        ("model" | "messages" | "stream" | "stream_options", _)
-            | (_, "null")
-            | ("n", "1")
-            | ("logprobs" | "store", "false")
-            | ("parallel_tool_calls", "true")
-            | ("logit_bias" | "metadata", "{}")
-    )
 }
 
 #[cfg(test)]

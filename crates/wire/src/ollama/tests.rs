@@ -8,7 +8,12 @@ use crate::openai::{Encoder, encode_answer};
 use crate::{AnswerContext, BadAnswer, StreamFault};
 
 fn context() -> AnswerContext {
-    AnswerContext { id: "chatcmpl-0190a1b2".to_owned(), created: 1_700_000_000, model: "llama3.2".to_owned() }
+    AnswerContext {
+        id: "chatcmpl-0190a1b2".to_owned(),
+        created: 1_700_000_000,
+        model: "llama3.2".to_owned(),
+        prompt_tokens: 0,
+    }
 }
 
 fn decode<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Result<(), StreamFault>) {

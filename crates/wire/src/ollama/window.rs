@@ -53,9 +53,11 @@ fn message_tokens(message: &Message<'_>) -> u64 {
     MESSAGE_TOKENS
         + match message {
             Message::System(content) | Message::User(content) => content_tokens(content),
-            Message::Assistant { content, thinking, tool_calls } => {
+            Message::Assistant { content, thoughts, tool_calls } => {
                 let calls = tool_calls.iter().map(|call| text_tokens(&call.name) + text_tokens(&call.arguments));
-                content_tokens(content) + thinking.as_deref().map_or(0, text_tokens) + calls.sum::<u64>()
+                content_tokens(content)
+                    + thoughts.iter().map(|thought| text_tokens(thought.text())).sum::<u64>()
+                    + calls.sum::<u64>()
             }
             Message::Tool { content, .. } => content_tokens(content),
         }
@@ -65,6 +67,7 @@ fn content_tokens(content: &[Part<'_>]) -> u64 {
     let tokens = content.iter().map(|part| match part {
         Part::Text(text) => text_tokens(text),
         Part::Image { .. } => IMAGE_TOKENS,
+        Part::File { .. } | Part::CacheUntilHere(_) => 0,
         Part::Other { raw, .. } => text_tokens(raw.get()),
     });
     tokens.sum()

@@ -11,13 +11,14 @@ use serde::de::{self, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use super::request::{Facts, is_extension, limits};
-use crate::chat::{Chat, Format, Message, Part, Tool, ToolCall, ToolChoice};
+use crate::chat::{Chat, Format, Message, Part, Thought, Tool, ToolCall, ToolChoice};
 use crate::error::{Error, Problem};
+use crate::lenient::Lenient;
 use crate::outline::{Members, Text};
 use crate::prompt::Prompt;
 
 /// Members with a place in the canonical form; every other one goes to [`Chat::rest`].
-const CANONICAL: [&str; 17] = [
+const CANONICAL: [&str; 19] = [
     "model",
     "messages",
     "stream",
@@ -33,7 +34,9 @@ const CANONICAL: [&str; 17] = [
     "reasoning_effort",
     "tools",
     "tool_choice",
+    "parallel_tool_calls",
     "response_format",
+    "top_k",
     "user",
 ];
 
@@ -67,6 +70,13 @@ pub(crate) struct Body<'a> {
     tool_choice: Option<&'a RawValue>,
     #[serde(borrow)]
     response_format: Option<FormatBody<'a>>,
+    // A field of vLLM's and others': what is no number there is theirs to refuse.
+    #[serde(default)]
+    top_k: Lenient<u64>,
+    #[serde(default)]
+    parallel_tool_calls: Lenient<bool>,
+    #[serde(default)]
+    user: Lenient<String>,
     logprobs: Option<bool>,
 }
 
@@ -90,6 +100,12 @@ struct MessageBody<'a> {
     name: Option<Text<'a>>,
     #[serde(borrow)]
     reasoning_content: Option<Text<'a>>,
+    #[serde(borrow)]
+    reasoning: Option<&'a RawValue>,
+    #[serde(borrow)]
+    reasoning_details: Option<&'a RawValue>,
+    #[serde(borrow)]
+    thinking_blocks: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -124,8 +140,12 @@ struct FunctionCallBody<'a> {
 
 #[derive(Debug, Deserialize)]
 struct ToolBody<'a> {
+    #[serde(borrow, rename = "type")]
+    kind: Option<Text<'a>>,
     #[serde(borrow)]
     function: Option<FunctionBody<'a>>,
+    #[serde(borrow)]
+    cache_control: Option<&'a RawValue>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -136,6 +156,7 @@ struct FunctionBody<'a> {
     description: Option<Text<'a>>,
     #[serde(borrow)]
     parameters: Option<&'a RawValue>,
+    strict: Option<bool>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -166,7 +187,7 @@ struct SchemaBody<'a> {
 
 /// Parses the typed members and checks their bounds.
 pub(crate) fn parse(text: &str) -> Result<Body<'_>, Error> {
-    let body: Body<'_> = serde_json::from_str(text).map_err(|_| fault(text))?;
+    let body: Body<'_> = serde_json::from_str(text).map_err(|_| fault::<Body<'_>>(text))?;
     let range = |param: &str, message: &'static str| Err(Error::at(param, Problem::InvalidValue, message));
     if body.messages.0.is_empty() {
         return range("messages", "`messages` must hold at least one message.");
@@ -186,9 +207,9 @@ pub(crate) fn parse(text: &str) -> Result<Body<'_>, Error> {
 }
 
 /// Finds what is wrong with a body that did not parse, and where.
-fn fault(text: &str) -> Error {
+pub(crate) fn fault<'a, T: Deserialize<'a>>(text: &'a str) -> Error {
     let mut reader = serde_json::Deserializer::from_str(text);
-    let error = match serde_path_to_error::deserialize::<_, Body<'_>>(&mut reader) {
+    let error = match serde_path_to_error::deserialize::<_, T>(&mut reader) {
         Ok(_) => return Error::body(Problem::InvalidJson, "The request body is not valid JSON."),
         Err(error) => error,
     };
@@ -233,12 +254,15 @@ impl<'a> Body<'a> {
             match part {
                 Part::Text(_) => {}
                 Part::Image { .. } => facts.images = facts.images.saturating_add(1),
+                Part::File { .. } => facts.files = true,
+                Part::CacheUntilHere(_) => facts.caches = true,
                 Part::Other { kind, .. } => {
                     facts.audio |= kind == "input_audio";
                     facts.files |= kind == "file";
                 }
             }
         }
+        facts.caches |= self.tools.iter().flatten().any(|tool| tool.cache_control.is_some());
         facts.tools = self.tools.iter().flatten().any(|tool| tool.function.is_some());
         facts.json_schema = self.response_format.as_ref().is_some_and(|format| format.json_schema.is_some());
         facts
@@ -255,16 +279,22 @@ impl<'a> Body<'a> {
     /// Every text that becomes part of the prompt, in order. What is counted and what is collected is the same.
     fn each_text(&self, mut visit: impl FnMut(&str)) {
         for message in &self.messages.0 {
-            let MessageBody { role: _, content, tool_calls, function_call, tool_call_id: _, name, reasoning_content } =
-                message;
+            let MessageBody { role: _, content, tool_calls, function_call, tool_call_id: _, name, .. } = message;
+            let MessageBody { reasoning_content, reasoning, reasoning_details, thinking_blocks, .. } = message;
             for text in [name, reasoning_content].into_iter().flatten() {
                 visit(&text.0);
+            }
+            // The same reasoning under several names is sent on once.
+            if let Some(details) =
+                reasoning_details.or(*thinking_blocks).or(reasoning.filter(|_| reasoning_content.is_none()))
+            {
+                visit(details.get());
             }
             for part in &content.0 {
                 match part {
                     Part::Text(text) => visit(text),
                     Part::Other { kind, raw } if kind == "refusal" => visit(raw.get()),
-                    Part::Image { .. } | Part::Other { .. } => {}
+                    Part::Image { .. } | Part::File { .. } | Part::CacheUntilHere(_) | Part::Other { .. } => {}
                 }
             }
             let calls = tool_calls.iter().flatten().filter_map(|call| call.function.as_ref());
@@ -273,7 +303,7 @@ impl<'a> Body<'a> {
                 visit(arguments.as_ref().map_or("", |arguments| &arguments.0));
             }
         }
-        for FunctionBody { name, description, parameters } in
+        for FunctionBody { name, description, parameters, strict: _ } in
             self.tools.iter().flatten().filter_map(|tool| tool.function.as_ref())
         {
             visit(&name.0);
@@ -290,24 +320,37 @@ impl<'a> Body<'a> {
     pub(crate) fn into_chat(self, members: Members<'a>) -> Chat<'a> {
         let is_rest = |name: &str| !CANONICAL.contains(&name) && !is_extension(name);
         let rest = members.0.into_iter().filter(|(name, value)| is_rest(name) && value.get() != "null").collect();
-        let tools = self.tools.into_iter().flatten().filter_map(|tool| tool.function).map(|function| Tool {
-            name: function.name.0,
-            description: function.description.map(|text| text.0),
-            parameters: function.parameters,
-        });
+        let (mut tools, mut hosted_tools) = (Vec::new(), Vec::new());
+        for ToolBody { kind, function, cache_control } in self.tools.into_iter().flatten() {
+            match function {
+                Some(FunctionBody { name, description, parameters, strict }) => tools.push(Tool {
+                    name: name.0,
+                    description: description.map(|text| text.0),
+                    parameters,
+                    strict,
+                    cache_control,
+                }),
+                None => hosted_tools.push(kind.map_or(Cow::Borrowed("unknown"), |kind| kind.0)),
+            }
+        }
         Chat {
             messages: messages(self.messages.0),
-            tools: tools.collect(),
+            tools,
+            hosted_tools,
             tool_choice: self.tool_choice.map_or(ToolChoice::Auto, |choice| tool_choice(choice.get())),
+            parallel_tool_calls: self.parallel_tool_calls.0,
             format: self.response_format.map_or(Format::Text, FormatBody::into_format),
             max_tokens: self.max_completion_tokens.or(self.max_tokens),
             temperature: self.temperature,
             top_p: self.top_p,
+            top_k: self.top_k.0,
             seed: self.seed,
             presence_penalty: self.presence_penalty,
             frequency_penalty: self.frequency_penalty,
             stop: self.stop.map(|stop| stop.0).unwrap_or_default(),
             reasoning_effort: self.reasoning_effort.map(|effort| effort.0),
+            thinking_budget: None,
+            user: self.user.0.map(Cow::Owned),
             rest,
         }
     }
@@ -343,16 +386,50 @@ fn messages(bodies: Vec<MessageBody<'_>>) -> Vec<Message<'_>> {
                 for call in &tool_calls {
                     names.insert(call.id.clone(), call.name.clone());
                 }
-                Message::Assistant { content, thinking: body.reasoning_content.map(|text| text.0), tool_calls }
+                let details = body.thinking_blocks.or(body.reasoning_details);
+                let mut thoughts = details.map(|details| thoughts(details)).unwrap_or_default();
+                let plain = || serde_json::from_str::<Text<'_>>(body.reasoning?.get()).ok();
+                if let Some(text) = body.reasoning_content.or_else(plain).filter(|text| !text.0.is_empty())
+                    && thoughts.is_empty()
+                {
+                    thoughts.push(Thought::Text { text: text.0, signature: None });
+                }
+                Message::Assistant { content, thoughts, tool_calls }
             }
             Role::Tool | Role::Function => {
                 let tool_call_id = body.tool_call_id.map_or(Cow::Borrowed(""), |id| id.0);
                 let name = names.get(&tool_call_id).cloned().or(body.name.map(|name| name.0));
-                Message::Tool { tool_call_id, name, content }
+                Message::Tool { tool_call_id, name, content, is_error: false }
             }
         });
     }
     messages
+}
+
+/// Reasoning in one of the two forms that keep a signature: LiteLLM's `thinking_blocks`, which are Anthropic's own
+/// blocks, and OpenRouter's `reasoning_details`. What has neither form is no reasoning.
+fn thoughts(details: &RawValue) -> Vec<Thought<'_>> {
+    #[derive(Deserialize)]
+    struct Block<'a> {
+        #[serde(borrow, rename = "type")]
+        kind: Text<'a>,
+        #[serde(borrow, alias = "thinking")]
+        text: Option<Text<'a>>,
+        #[serde(borrow)]
+        signature: Option<Text<'a>>,
+        #[serde(borrow)]
+        data: Option<Text<'a>>,
+    }
+    let blocks: Vec<Block<'_>> = serde_json::from_str(details.get()).unwrap_or_default();
+    let thoughts = blocks.into_iter().filter_map(|block| match &*block.kind.0 {
+        "thinking" | "reasoning.text" => Some(Thought::Text {
+            text: block.text.map_or(Cow::Borrowed(""), |text| text.0),
+            signature: block.signature.map(|signature| signature.0).filter(|signature| !signature.is_empty()),
+        }),
+        "redacted_thinking" | "reasoning.encrypted" => block.data.map(|data| Thought::Redacted(data.0)),
+        _ => None,
+    });
+    thoughts.collect()
 }
 
 /// One of the words, or one named function; what we do not know leaves the choice to the model.
@@ -452,7 +529,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
             fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Self::Value, A::Error> {
                 let mut parts = Vec::new();
                 while let Some(raw) = items.next_element::<&'de RawValue>()? {
-                    parts.push(part(raw).map_err(de::Error::custom)?);
+                    let (part, cache_control) = part(raw).map_err(de::Error::custom)?;
+                    parts.push(part);
+                    parts.extend(cache_control.map(Part::CacheUntilHere));
                 }
                 Ok(Content(parts))
             }
@@ -461,8 +540,8 @@ impl<'de: 'a, 'a> Deserialize<'de> for Content<'a> {
     }
 }
 
-/// One content part. An unknown `type` passes; a known one must have its field.
-fn part(raw: &RawValue) -> Result<Part<'_>, &'static str> {
+/// One content part, and its `cache_control`. An unknown `type` passes; a known one must have its field.
+fn part(raw: &RawValue) -> Result<(Part<'_>, Option<&RawValue>), &'static str> {
     #[derive(Deserialize)]
     struct PartBody<'a> {
         #[serde(borrow, rename = "type")]
@@ -471,6 +550,17 @@ fn part(raw: &RawValue) -> Result<Part<'_>, &'static str> {
         text: Option<Text<'a>>,
         #[serde(borrow)]
         image_url: Option<&'a RawValue>,
+        #[serde(borrow)]
+        file: Option<&'a RawValue>,
+        #[serde(borrow)]
+        cache_control: Option<&'a RawValue>,
+    }
+    #[derive(Deserialize)]
+    struct File<'a> {
+        #[serde(borrow)]
+        file_data: Option<Text<'a>>,
+        #[serde(borrow)]
+        filename: Option<Text<'a>>,
     }
     #[derive(Deserialize)]
     struct Url<'a> {
@@ -479,13 +569,21 @@ fn part(raw: &RawValue) -> Result<Part<'_>, &'static str> {
     }
     let body: PartBody<'_> =
         serde_json::from_str(raw.get()).map_err(|_| "a content part must be an object with a `type`")?;
-    match (&*body.kind.0, body.text, body.image_url) {
-        ("text", Some(text), _) => Ok(Part::Text(text.0)),
-        ("text", None, _) => Err("a text part must have a `text`"),
+    let file = || serde_json::from_str::<File<'_>>(body.file?.get()).ok();
+    let part = match (&*body.kind.0, body.text, body.image_url) {
+        ("text", Some(text), _) => Part::Text(text.0),
+        ("text", None, _) => return Err("a text part must have a `text`"),
         ("image_url", _, Some(image)) => serde_json::from_str::<Url<'_>>(image.get())
             .map(|image| Part::Image { url: image.url.0 })
-            .map_err(|_| "an image part must have an `image_url.url`"),
-        ("image_url", _, None) => Err("an image part must have an `image_url`"),
-        _ => Ok(Part::Other { kind: body.kind.0, raw }),
-    }
+            .map_err(|_| "an image part must have an `image_url.url`")?,
+        ("image_url", _, None) => return Err("an image part must have an `image_url`"),
+        ("file", ..) => match file() {
+            Some(File { file_data: Some(url), filename }) => {
+                Part::File { url: url.0, name: filename.map(|name| name.0) }
+            }
+            _ => Part::Other { kind: body.kind.0, raw },
+        },
+        _ => Part::Other { kind: body.kind.0, raw },
+    };
+    Ok((part, body.cache_control))
 }

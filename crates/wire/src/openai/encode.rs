@@ -6,6 +6,7 @@
 use serde::Serialize;
 
 use crate::AnswerContext;
+use crate::chat::Thought;
 use crate::choices::Choices;
 use crate::event::{Answer, Event, ToolCallHead};
 use crate::usage::Usage;
@@ -15,12 +16,17 @@ use crate::usage::Usage;
 pub struct Encoder {
     context: AnswerContext,
     choices: Choices,
+    /// The block of reasoning that is under way: its signature goes out with the whole of it.
+    thought: String,
 }
+
+/// A longer block of reasoning is not told again with its signature.
+const MAX_THOUGHT_BYTES: usize = 1024 * 1024;
 
 impl Encoder {
     /// An encoder at the start of a stream.
     pub fn new(context: AnswerContext) -> Encoder {
-        Encoder { context, choices: Choices::default() }
+        Encoder { context, choices: Choices::default(), thought: String::new() }
     }
 
     /// Takes the id, time and model of a stream that another encoder began.
@@ -41,17 +47,30 @@ impl Encoder {
     /// Appends the JSON payloads of the chunks that say `event` to `out`: none for token counts, two for the first
     /// event of a choice, whose role comes first in a chunk of its own.
     pub fn encode(&mut self, event: &Event, out: &mut Vec<Vec<u8>>) {
+        let detail;
         let (index, delta, finish_reason) = match event {
             Event::Text { choice, text } => (*choice, Delta { content: Some(text), ..Delta::default() }, None),
             Event::Thinking { choice, text } => {
+                if self.thought.len().saturating_add(text.len()) <= MAX_THOUGHT_BYTES {
+                    self.thought.push_str(text);
+                }
                 (*choice, Delta { reasoning_content: Some(text), ..Delta::default() }, None)
+            }
+            Event::Signature { choice, signature } => {
+                let text = std::mem::take(&mut self.thought);
+                detail = Thought::Text { text: text.into(), signature: Some(signature.into()) };
+                (*choice, Delta { reasoning_details: Some([Detail::of(&detail)]), ..Delta::default() }, None)
+            }
+            Event::Redacted { choice, data } => {
+                detail = Thought::Redacted(data.into());
+                (*choice, Delta { reasoning_details: Some([Detail::of(&detail)]), ..Delta::default() }, None)
             }
             Event::ToolCall { choice, index, head, arguments } => {
                 let call = CallDelta::new(&self.context.id, *index, head.as_ref(), arguments);
                 (*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, None)
             }
             Event::Finish { choice, reason } => (*choice, Delta::default(), Some(reason.as_str())),
-            Event::Usage(_) => return,
+            Event::Usage(_) | Event::Alive => return,
         };
         if !self.choices.has_begun(index) {
             let delta = Delta { role: Some("assistant"), content: Some(""), ..Delta::default() };
@@ -78,7 +97,8 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
         role: "assistant",
         content: Some(answer.text.as_str()).filter(|text| !text.is_empty() || answer.tool_calls.is_empty()),
         refusal: (),
-        reasoning_content: &answer.thinking,
+        reasoning_content: answer.thoughts.iter().map(Thought::text).collect(),
+        reasoning_details: details(&answer.thoughts),
         tool_calls: calls.map(|(index, (head, arguments))| Call::new(&context.id, index, head, arguments)).collect(),
     };
     let finish_reason = answer.finish.as_ref().map(|finish| finish.as_str());
@@ -128,7 +148,47 @@ struct Delta<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    reasoning_details: Option<[Detail<'a>; 1]>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     tool_calls: Option<[CallDelta<'a>; 1]>,
+}
+
+/// A whole block of reasoning with what the vendor wants to see again, in OpenRouter's form. Clients send it back as it
+/// is.
+#[derive(Serialize)]
+pub(super) struct Detail<'a> {
+    r#type: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    text: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signature: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    data: Option<&'a str>,
+    format: &'static str,
+}
+
+impl<'a> Detail<'a> {
+    pub(super) fn of(thought: &'a Thought<'_>) -> Detail<'a> {
+        let format = "anthropic-claude-v1";
+        match thought {
+            Thought::Text { text, signature } => Detail {
+                r#type: "reasoning.text",
+                text: Some(text),
+                signature: signature.as_deref(),
+                data: None,
+                format,
+            },
+            Thought::Redacted(data) => {
+                Detail { r#type: "reasoning.encrypted", text: None, signature: None, data: Some(data), format }
+            }
+        }
+    }
+}
+
+/// The blocks that must come back as they are; none where nothing is signed.
+fn details<'a>(thoughts: &'a [Thought<'_>]) -> Vec<Detail<'a>> {
+    let is_signed = |thought: &Thought<'_>| !matches!(thought, Thought::Text { signature: None, .. });
+    if thoughts.iter().any(is_signed) { thoughts.iter().map(Detail::of).collect() } else { Vec::new() }
 }
 
 #[derive(Serialize)]
@@ -172,8 +232,10 @@ struct Message<'a> {
     role: &'static str,
     content: Option<&'a str>,
     refusal: (),
-    #[serde(skip_serializing_if = "str::is_empty")]
-    reasoning_content: &'a str,
+    #[serde(skip_serializing_if = "String::is_empty")]
+    reasoning_content: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasoning_details: Vec<Detail<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     tool_calls: Vec<Call<'a>>,
 }
@@ -254,7 +316,7 @@ mod tests {
     use crate::event::Finish;
 
     fn context() -> AnswerContext {
-        AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned() }
+        AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 }
     }
 
     /// The `choices` of the chunks that the events become.

@@ -56,6 +56,8 @@ pub struct Facts {
     pub tools: bool,
     /// An answer that fits a JSON Schema.
     pub json_schema: bool,
+    /// The provider shall keep parts of the prompt in its cache, which some charge for.
+    pub caches: bool,
     /// Log probabilities wanted.
     pub logprobs: bool,
     /// Temperature 0: the same request has the same answer.

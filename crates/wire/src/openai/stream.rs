@@ -84,6 +84,7 @@ impl UsageBody {
             input: count(self.prompt_tokens),
             cached_input: self.prompt_tokens_details.0.and_then(|details| count(details.cached_tokens)),
             cache_write: None,
+            cache_write_1h: None,
             output: count(self.completion_tokens),
             reasoning: self.completion_tokens_details.0.and_then(|details| count(details.reasoning_tokens)),
         }
@@ -130,5 +131,6 @@ pub(crate) fn context_in(data: &[u8]) -> Option<AnswerContext> {
         id: head.id.0.into_owned(),
         created: head.created.0.unwrap_or_default(),
         model: head.model.0.unwrap_or_default(),
+        prompt_tokens: 0,
     })
 }

@@ -2,8 +2,8 @@ use super::*;
 
 /// All that came out: events as the client would see them, and the fault if there was one.
 fn relay(from: Dialect, text: &str, cuts: &[usize], include_usage: bool) -> (String, Option<StreamFault>) {
-    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned() };
-    let mut relay = Relay::new(from, context, include_usage, &[]);
+    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 };
+    let mut relay = Relay::new(from, Client::OpenAi, context, include_usage, &[]);
     let input = Bytes::copy_from_slice(text.as_bytes());
     let mut out = String::new();
     let mut from = 0;
@@ -104,8 +104,8 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":{count}}}}}\n\n"
         )
     };
-    let context = AnswerContext { id: String::new(), created: 0, model: String::new() };
-    let mut relay = Relay::new(Dialect::OpenAi, context, false, &[Quirk::UsageInXGroq]);
+    let context = AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0 };
+    let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[Quirk::UsageInXGroq]);
 
     relay.push((with_usage(1) + &with_usage(2)).into()).unwrap();
     assert_eq!((relay.usage().input, relay.usage().output), (Some(9), Some(2)));
@@ -118,8 +118,8 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
 #[test]
 fn events_that_arrive_together_leave_in_one_slice() {
     let text = Bytes::from(chunk(r#"{"content":"a"}"#, "null") + &chunk(r#"{"content":"b"}"#, "null"));
-    let context = AnswerContext { id: String::new(), created: 0, model: String::new() };
-    let mut relay = Relay::new(Dialect::OpenAi, context, false, &[]);
+    let context = AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0 };
+    let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[]);
     relay.push(Bytes::from(chunk(r#"{"role":"assistant","content":""}"#, "null"))).unwrap();
     assert!(matches!(relay.pop(), Some(Piece::Frame { content: false, .. })));
 
@@ -150,12 +150,12 @@ fn after_done_nothing_counts() {
 }
 
 fn context() -> AnswerContext {
-    AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned() }
+    AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 }
 }
 
 /// What was generated, read from the stream in slices that end at `cuts`; nothing is popped.
 fn generated(from: Dialect, text: &str, cuts: &[usize]) -> Generated {
-    let mut relay = Relay::new(from, context(), false, &[]);
+    let mut relay = Relay::new(from, Client::OpenAi, context(), false, &[]);
     let input = Bytes::copy_from_slice(text.as_bytes());
     let mut from = 0;
     for cut in cuts.iter().copied().chain([text.len()]) {
@@ -198,7 +198,7 @@ fn what_was_read_before_the_client_left_is_known_whether_it_was_sent_or_not() {
     let text = chunk(r#"{"content":"one"}"#, "null") + &chunk(r#"{"content":" two"}"#, "null");
     let cut = text.len() - 5;
 
-    let mut relay = Relay::new(Dialect::OpenAi, context(), false, &[]);
+    let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context(), false, &[]);
     relay.push(Bytes::copy_from_slice(&text.as_bytes()[..cut])).unwrap();
 
     assert_eq!(relay.generated().text(), "one");
@@ -208,7 +208,7 @@ fn what_was_read_before_the_client_left_is_known_whether_it_was_sent_or_not() {
 
 #[test]
 fn an_event_that_is_not_utf_8_is_bad_wherever_the_bytes_stand() {
-    let mut relay = Relay::new(Dialect::OpenAi, context(), false, &[]);
+    let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context(), false, &[]);
 
     let bad = Bytes::from_static(b"data: {\"choices\":[],\"new\":\"\xff\"}\n\n");
 
@@ -217,7 +217,7 @@ fn an_event_that_is_not_utf_8_is_bad_wherever_the_bytes_stand() {
 
 /// The stream after `text` was read and the cap was reached: every chunk that the client sees.
 fn stopped(from: Dialect, text: &str, include_usage: bool) -> Vec<serde_json::Value> {
-    let mut relay = Relay::new(from, context(), include_usage, &[]);
+    let mut relay = Relay::new(from, Client::OpenAi, context(), include_usage, &[]);
     relay.push(Bytes::copy_from_slice(text.as_bytes())).unwrap();
 
     relay.stop_at_length(Usage { input: Some(3), output: Some(2), ..Usage::default() });

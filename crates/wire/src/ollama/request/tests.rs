@@ -2,10 +2,17 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
-use crate::{Dialect, openai};
+use crate::{Dialect, Thinking, openai};
 
 fn encode(body: &str, model: &str, window: Option<u64>) -> Result<(String, Vec<String>), Error> {
-    let target = Target { dialect: Dialect::Ollama, model, quirks: &[], context_window: window };
+    let target = Target {
+        dialect: Dialect::Ollama,
+        model,
+        quirks: &[],
+        context_window: window,
+        max_output_tokens: None,
+        thinking: Thinking::Unknown,
+    };
     let mut loss = Loss::default();
     let encoded = encode_request(&openai::decode(body.as_bytes())?, &target, false, &mut loss)?;
     let lost = loss.items().iter().map(|lost| lost.path.clone()).collect();
@@ -234,7 +241,7 @@ fn what_ollama_cannot_do_is_told_by_name() {
     let (options, lost) = part_of(members, "llama3.2", "/options");
 
     assert_eq!(options, json!({"num_ctx": 4096}));
-    let expected = ["n", "logit_bias", "logprobs", "top_logprobs", "parallel_tool_calls", "service_tier", "future"];
+    let expected = ["parallel_tool_calls", "n", "logit_bias", "logprobs", "top_logprobs", "service_tier", "future"];
     assert_eq!(lost, expected);
 }
 
