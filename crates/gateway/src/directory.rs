@@ -1,7 +1,7 @@
 //! Who offers what: the providers of the configuration with the models that the catalogue knows and the provider
 //! itself lists. A directory never changes; a new one replaces it when configuration or discovery say so.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
 
@@ -161,6 +161,11 @@ impl Provider {
     }
 }
 
+/// A model's name without the tag that goes without saying.
+fn bare(name: &str) -> &str {
+    name.strip_suffix(DEFAULT_TAG).unwrap_or(name)
+}
+
 fn is_same_credentials(known: &[Arc<Credential>], now: &[Arc<Credential>]) -> bool {
     known.len() == now.len() && known.iter().zip(now).all(|(known, now)| Arc::ptr_eq(known, now))
 }
@@ -191,11 +196,18 @@ impl Directory {
                 continue;
             };
             let listed = discovered.get(&entry.name).map(Vec::as_slice);
-            for (model, facts) in models_of(entry, catalog, listed) {
+            let models = models_of(entry, catalog, listed);
+            let names: HashSet<String> = models.iter().map(|(model, _)| bare(model).to_owned()).collect();
+            for (model, facts) in models {
                 let mut offer = Offer::new(&provider, &model, facts, previous, metrics);
                 offer.listed = listed.unwrap_or_default().iter().find(|listed| listed.id == model).cloned();
-                let bare = model.strip_suffix(DEFAULT_TAG).unwrap_or(&model);
-                directory.by_model.entry(bare.to_owned()).or_default().push(directory.offers.len());
+                // A provider may list a model by one of its names and take the others.
+                let known = catalog.model(&entry.name, &model);
+                let others = known.into_iter().flat_map(|known| std::iter::once(&known.id).chain(&known.aliases));
+                let others = others.filter(|name| !names.contains(*name)).map(String::as_str);
+                for name in std::iter::once(bare(&model)).chain(others) {
+                    directory.by_model.entry(name.to_owned()).or_default().push(directory.offers.len());
+                }
                 directory.offers.push(Arc::new(offer));
             }
             directory.providers.push(provider);
@@ -210,8 +222,7 @@ impl Directory {
 
     /// Every offer of the model called `name`, without a provider's name in front.
     pub fn offers_of(&self, name: &str) -> impl Iterator<Item = &Arc<Offer>> {
-        let name = name.strip_suffix(DEFAULT_TAG).unwrap_or(name);
-        self.by_model.get(name).into_iter().flatten().filter_map(|index| self.offers.get(*index))
+        self.by_model.get(bare(name)).into_iter().flatten().filter_map(|index| self.offers.get(*index))
     }
 
     /// The offer of `model` at `provider`; one that is in no list is made up on the spot, since a provider may serve
