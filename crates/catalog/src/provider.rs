@@ -13,7 +13,8 @@ pub struct Provider {
     pub title: String,
     /// The wire format it speaks.
     pub dialect: Dialect,
-    /// Where the dialect's paths begin. Empty for a simulated provider until someone starts it.
+    /// Where the dialect's paths begin. Empty for a simulated provider until someone starts it, and where every account
+    /// has an address of its own.
     pub base_url: String,
     /// How a key is presented.
     pub auth: Auth,
@@ -64,6 +65,30 @@ pub enum Auth {
     Header(String),
     /// As the query parameter of that name.
     Query(String),
+}
+
+impl Auth {
+    /// How the vendor of a dialect takes it.
+    pub fn usual(dialect: Dialect) -> Auth {
+        match dialect {
+            Dialect::Anthropic => Auth::Header("x-api-key".to_owned()),
+            Dialect::OpenAi | Dialect::Ollama => Auth::Bearer,
+        }
+    }
+
+    /// Reads `none`, `bearer`, `header:<name>` or `query:<name>`.
+    pub fn parse(text: &str) -> Option<Auth> {
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+        };
+        match text.split_once(':') {
+            None if text == "none" => Some(Auth::None),
+            None if text == "bearer" => Some(Auth::Bearer),
+            Some(("header", name)) if is_name(name) => Some(Auth::Header(name.to_ascii_lowercase())),
+            Some(("query", name)) if is_name(name) => Some(Auth::Query(name.to_owned())),
+            None | Some(_) => None,
+        }
+    }
 }
 
 /// The shape of an entry in `providers.toml`: what it leaves out is filled in on the way to a [`Provider`].
@@ -139,6 +164,17 @@ mod tests {
         assert_eq!(read("auth = \"none\""), Auth::None);
         assert_eq!(read("auth = { header = \"api-key\" }"), Auth::Header("api-key".to_owned()));
         assert_eq!(read("auth = { query = \"key\" }"), Auth::Query("key".to_owned()));
+    }
+
+    #[test]
+    fn a_way_to_present_a_key_is_read_from_one_word() {
+        assert_eq!(Auth::parse("none"), Some(Auth::None));
+        assert_eq!(Auth::parse("bearer"), Some(Auth::Bearer));
+        assert_eq!(Auth::parse("header:Api-Key"), Some(Auth::Header("api-key".to_owned())));
+        assert_eq!(Auth::parse("query:key"), Some(Auth::Query("key".to_owned())));
+        for bad in ["", "basic", "header:", "header:a b", "query:a=b", "header:a\r\nb"] {
+            assert_eq!(Auth::parse(bad), None, "{bad}");
+        }
     }
 
     #[test]

@@ -189,9 +189,12 @@ pub struct ProviderConfig {
     pub title: String,
     /// The wire format it speaks.
     pub dialect: Dialect,
-    /// An http or https URL without a trailing slash, user name, query or fragment. Empty for a simulated provider
+    /// An http or https URL without a trailing slash, user name, query or fragment; `{model}` in its path stands for the
+    /// model's name. Empty for a simulated provider
     /// that has no URL of its own: whoever starts it fills it in.
     pub base_url: String,
+    /// What stands behind every path, as `api-version=…`.
+    pub query: Option<String>,
     /// How the credential travels.
     pub auth: catalog::Auth,
     /// What opens its door; none where it needs none.

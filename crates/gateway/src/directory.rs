@@ -20,6 +20,8 @@ use crate::upstream::standing::{Credential, Retries, Standing};
 
 /// Ollama's names carry a tag; `llama3.2` means `llama3.2:latest`.
 const DEFAULT_TAG: &str = ":latest";
+/// Stands for the model's name in a provider's address.
+const MODEL: &str = "{model}";
 
 /// One configured provider.
 #[derive(Debug)]
@@ -147,9 +149,18 @@ impl Provider {
         })
     }
 
-    /// The URI of one of its paths. `path` is a constant of the dialect.
-    pub fn uri(&self, path: &str) -> Uri {
-        let full = self.base.path().trim_end_matches('/').to_owned() + path;
+    /// The URI of one of its paths, for the model where the address names it. `path` is a constant of the dialect.
+    pub fn uri(&self, path: &str, model: Option<&str>) -> Uri {
+        let base = self.base.path().trim_end_matches('/');
+        let mut full = match (base.split_once(MODEL), model) {
+            (Some((before, after)), Some(model)) => format!("{before}{}{after}{path}", in_path(model)),
+            // What is not of one model stands where the models do.
+            (Some((before, _)), None) => before.trim_end_matches('/').to_owned() + path,
+            (None, _) => base.to_owned() + path,
+        };
+        if let Some(query) = &self.config.query {
+            full = format!("{full}?{query}");
+        }
         let mut parts = self.base.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(full).ok().or(parts.path_and_query);
         Uri::from_parts(parts).unwrap_or_default()
@@ -159,6 +170,19 @@ impl Provider {
     pub fn is_healthy(&self) -> bool {
         self.health.state() != HealthState::Unhealthy
     }
+}
+
+/// A model's name as one segment of a path.
+fn in_path(model: &str) -> String {
+    let mut segment = String::with_capacity(model.len());
+    for byte in model.bytes() {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~') {
+            segment.push(char::from(byte));
+        } else {
+            segment.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    segment
 }
 
 /// A model's name without the tag that goes without saying.
@@ -238,12 +262,15 @@ impl Directory {
                 stats: Arc::default(),
                 standing: provider.unlisted.clone(),
                 metrics: metrics.offer(&provider.name, "other"),
-                uri: provider.uri(match surface {
-                    Surface::Chat | Surface::Messages | Surface::CountTokens => {
-                        wire::chat_path(provider.config.dialect)
-                    }
-                    Surface::Embeddings => embeddings_path(provider.config.dialect),
-                }),
+                uri: {
+                    let path = match surface {
+                        Surface::Chat | Surface::Messages | Surface::CountTokens => {
+                            wire::chat_path(provider.config.dialect)
+                        }
+                        Surface::Embeddings => embeddings_path(provider.config.dialect),
+                    };
+                    provider.uri(path, Some(model))
+                },
             })
         })
     }
@@ -275,7 +302,7 @@ impl Offer {
                 .filter(|known| is_same_credentials(&known.provider.credentials, &provider.credentials))
                 .map_or_else(|| Arc::new(Standing::new(provider.credentials.len())), |known| known.standing.clone()),
             metrics: metrics.offer(&provider.name, model),
-            uri: provider.uri(path),
+            uri: provider.uri(path, Some(model)),
         }
     }
 

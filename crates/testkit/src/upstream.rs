@@ -38,6 +38,8 @@ pub struct Recorded {
     pub method: Method,
     /// The path without its query.
     pub path: String,
+    /// The query.
+    pub query: Option<String>,
     /// All headers.
     pub headers: HeaderMap,
     /// The whole body.
@@ -231,6 +233,7 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes().to_vec();
     let (method, path) = (parts.method, parts.uri.path().to_owned());
+    let query = parts.uri.query().map(str::to_owned);
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
     let found = match (state.is_steady, is_told(&body)) {
         (true, _) => Ok(Directive::default()),
@@ -238,7 +241,7 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         (false, false) => Ok(state.told.lock().unwrap_or_else(PoisonError::into_inner).clone()),
     };
     let headers = parts.headers.clone();
-    let recorded = Recorded { method: method.clone(), path: path.clone(), headers: parts.headers, body };
+    let recorded = Recorded { method: method.clone(), path: path.clone(), query, headers: parts.headers, body };
     let number = {
         let mut requests = state.requests.lock().unwrap_or_else(PoisonError::into_inner);
         requests.push(recorded);

@@ -94,7 +94,8 @@ fn providers_table(catalog: &Catalog) -> String {
             base_url_variables(provider).iter().map(|variable| format!("`{variable}`")).collect();
         let variables = variables.join(" or ");
         let (title, name, url) = (&provider.title, &provider.name, &provider.base_url);
-        writeln!(text, "| {title} | `{name}` | {key} | {variables} | `{url}` |").unwrap();
+        let url = if url.is_empty() { "the account's own".to_owned() } else { format!("`{url}`") };
+        writeln!(text, "| {title} | `{name}` | {key} | {variables} | {url} |").unwrap();
     }
     text
 }

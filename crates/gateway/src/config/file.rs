@@ -34,6 +34,8 @@ pub(super) struct ProviderTable {
     pub(super) name: Value,
     pub(super) dialect: Option<Value>,
     pub(super) base_url: Option<Value>,
+    pub(super) query: Option<Value>,
+    pub(super) auth: Option<Value>,
     pub(super) key: Option<Value>,
     pub(super) key_env: Option<Value>,
     pub(super) is_local: Option<bool>,
@@ -133,6 +135,8 @@ fn provider(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<ProviderTab
     let name = reader.required(table, "name");
     let dialect = reader.scalar(table, "dialect");
     let base_url = reader.scalar(table, "base_url");
+    let query = reader.scalar(table, "query");
+    let auth = reader.scalar(table, "auth");
     let key = reader.scalar(table, "key");
     let key_env = reader.scalar(table, "key_env");
     let is_local = reader.parsed(table, "local", "`true` or `false`");
@@ -149,6 +153,8 @@ fn provider(reader: &mut Reader<'_>, mut table: Table<'_>) -> Option<ProviderTab
         name,
         dialect,
         base_url,
+        query,
+        auth,
         key,
         key_env,
         is_local,

@@ -82,9 +82,14 @@ impl Chooser<'_> {
         let variable = named.or(entry.key_env.as_deref());
         let needs_key = named.is_some() || !entry.always_enabled;
         let provider = self.provider(entry, table, variable);
+        let is_nowhere = provider.base_url.is_empty() && !provider.is_simulated;
         match variable {
             Some(variable) if needs_key && provider.credentials.is_empty() => {
                 self.missing.push(MissingProvider { title: provider.title, variable: variable.to_owned() });
+            }
+            Some(_) | None if is_nowhere => {
+                let variable = base_url_variables(entry).swap_remove(0);
+                self.missing.push(MissingProvider { title: provider.title, variable });
             }
             Some(_) | None => self.providers.push(provider),
         }
@@ -94,13 +99,17 @@ impl Chooser<'_> {
     fn provider(&mut self, entry: &Provider, table: Option<&ProviderTable>, variable: Option<&str>) -> ProviderConfig {
         let credentials = self.credentials(variable, table);
         let mut quirks = entry.quirks.clone();
+        let dialect = table.and_then(|table| self.word(table.dialect.as_ref()?)).unwrap_or(entry.dialect);
+        let auth = table.and_then(|table| self.auth(table.auth.as_ref()?));
+        let usual = if entry.auth == Auth::None { Auth::usual(dialect) } else { entry.auth.clone() };
         quirks.extend(table.iter().flat_map(|table| &table.quirks).filter_map(|quirk| self.word::<Quirk>(quirk)));
         ProviderConfig {
             name: entry.name.clone(),
             title: entry.title.clone(),
-            dialect: table.and_then(|table| self.word(table.dialect.as_ref()?)).unwrap_or(entry.dialect),
+            dialect,
             base_url: self.base_url(entry, table),
-            auth: if !credentials.is_empty() && entry.auth == Auth::None { Auth::Bearer } else { entry.auth.clone() },
+            query: table.and_then(|table| self.query(table.query.as_ref()?)),
+            auth: auth.unwrap_or(if credentials.is_empty() { entry.auth.clone() } else { usual }),
             credentials,
             quirks,
             is_local: table.and_then(|table| table.is_local).unwrap_or(entry.is_local),
@@ -173,6 +182,28 @@ impl Chooser<'_> {
             self.problems.add(Problem { place, name: name.to_owned(), problem: problem.to_owned(), hint });
             String::new()
         })
+    }
+
+    /// How the key is presented.
+    fn auth(&mut self, value: &Value) -> Option<Auth> {
+        let auth = Auth::parse(&value.text);
+        if auth.is_none() {
+            let hint = "accepted: `bearer`, `none`, `header:<name>` or `query:<name>`";
+            self.problems.add(value.problem(format!("`{}` is no way to present a key", value.written), hint));
+        }
+        auth
+    }
+
+    /// What stands behind every path.
+    fn query(&mut self, value: &Value) -> Option<String> {
+        let is_fit =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b'~' | b'=' | b'&' | b'%');
+        if !value.text.is_empty() && value.text.bytes().all(is_fit) {
+            return Some(value.text.clone());
+        }
+        let hint = "accepted: what follows the `?` of a URL, such as `api-version=2024-10-21`";
+        self.problems.add(value.problem("cannot stand in a URL", hint));
+        None
     }
 
     /// A word of one of `wire`'s enums.

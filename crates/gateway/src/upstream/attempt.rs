@@ -96,7 +96,7 @@ pub(super) async fn count_tokens(
 ) -> Option<u64> {
     let (mut request, _loss) = request(target, call, door).ok()?;
     // The credential may stand in the query.
-    let mut uri = target.offer.provider.uri(path);
+    let mut uri = target.offer.provider.uri(path, Some(&target.offer.model));
     if let Some(credential) = door.credential() {
         credential.sign(&mut uri, request.headers_mut());
     }

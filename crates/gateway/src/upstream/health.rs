@@ -125,7 +125,7 @@ async fn ask(
 ) -> Result<Option<Bytes>, String> {
     let mut request = Request::new(Full::new(body));
     *request.method_mut() = method;
-    let mut uri = provider.uri(path);
+    let mut uri = provider.uri(path, None);
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, attempt::JSON);
     headers.insert(header::USER_AGENT, attempt::USER_AGENT);

@@ -18,6 +18,7 @@ mod models;
 mod outages;
 mod process;
 mod promises;
+mod providers;
 mod repeats;
 mod replicas;
 mod sdk;
