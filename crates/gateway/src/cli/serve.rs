@@ -14,7 +14,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::{error, info, warn};
 
 use crate::config::reload::Watch;
-use crate::config::{Config, Locations, Problems, restart_needed};
+use crate::config::{Config, Locations, MissingProvider, Problems, restart_needed};
 use crate::gateway::{self, Running};
 use crate::telemetry::logs;
 
@@ -118,7 +118,9 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
     let config = &live.config;
     let mut text = format!("\n  llm-gateway {}\n\n", env!("CARGO_PKG_VERSION"));
     let url = format!("http://{}", running.address());
-    text += &format!("  listening   {url}\n  API         {url}/v1  (OpenAI's; set it as base_url)\n");
+    text += &format!(
+        "  listening   {url}\n  API         {url}/v1  (OpenAI's; set it as base_url)\n              {url}  (Anthropic's)\n"
+    );
     text += &format!("  routing     {}\n", config.routing.strategy.as_str());
     let gateway = &running.gateway;
     let database = if gateway.store.is_postgres() { "PostgreSQL" } else { "SQLite" };
@@ -135,9 +137,7 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
         let local = if provider.is_local { "  (local)" } else { "" };
         text += &format!("  provider    {}{local}{simulated}\n", provider.title);
     }
-    for missing in &config.missing {
-        text += &format!("  not set     {}  (set {})\n", missing.title, missing.variable);
-    }
+    text += &not_set(&config.missing);
     if !gateway.keys.are_known() {
         text += "  WARNING     the database does not answer, so nobody who needs a key is let in until it does\n";
     } else if let Some(problem) = gateway.store_health.problem() {
@@ -154,6 +154,23 @@ pub(super) fn banner(running: &Running, notes: &[String]) {
     if let Some(key) = &running.new_admin_key {
         show_admin_key(key);
     }
+}
+
+/// The variables that would add a provider, as many in a line as it holds.
+fn not_set(missing: &[MissingProvider]) -> String {
+    const WIDTH: usize = 100;
+    if missing.is_empty() {
+        return String::new();
+    }
+    let mut lines = vec!["  not set     each of these adds its provider:".to_owned()];
+    for MissingProvider { title, variable } in missing {
+        let item = format!("{variable} ({title})");
+        match lines.last_mut() {
+            Some(line) if line.len() + item.len() + 2 <= WIDTH && line.ends_with(',') => *line += &format!(" {item},"),
+            _ => lines.push(format!("              {item},")),
+        }
+    }
+    lines.join("\n").trim_end_matches(',').to_owned() + "\n"
 }
 
 /// Shows the admin key that was made just now. Only its hash is kept.

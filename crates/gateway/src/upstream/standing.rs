@@ -204,7 +204,8 @@ impl Credential {
             How::Query(pair) => {
                 let mut parts = std::mem::take(uri).into_parts();
                 let path = parts.path_and_query.as_ref().map_or("/", |path| path.as_str());
-                parts.path_and_query = format!("{path}?{pair}").parse().ok().or(parts.path_and_query);
+                let mark = if path.contains('?') { '&' } else { '?' };
+                parts.path_and_query = format!("{path}{mark}{pair}").parse().ok().or(parts.path_and_query);
                 *uri = Uri::from_parts(parts).unwrap_or_default();
             }
         }

@@ -4,6 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use testkit::Upstream;
+
 use crate::harness::{ADMIN_KEY, Gateway, NO_BREAKERS};
 
 /// The suites of failures and of keys have a gateway to themselves: what it learns of a failing provider is not for the
@@ -16,8 +18,12 @@ const KEYS_IN_NODE: &[&str] = &["keys.test.mjs"];
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_python_sdk_works_through_the_gateway() {
     let python = python();
-    for files in [&["test_chat.py", "test_tools.py", "test_embeddings.py"][..], FAILURES_IN_PYTHON, KEYS_IN_PYTHON] {
-        let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;
+    for files in [
+        &["test_chat.py", "test_tools.py", "test_embeddings.py", "test_anthropic.py"][..],
+        FAILURES_IN_PYTHON,
+        KEYS_IN_PYTHON,
+    ] {
+        let (gateway, _anthropic) = gateway().await;
         let mut pytest = Command::new(&python);
         pytest.args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--quiet", "--color=no"]).args(files);
         pytest.current_dir(suite("python"));
@@ -29,8 +35,12 @@ async fn the_official_python_sdk_works_through_the_gateway() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_official_node_sdk_works_through_the_gateway() {
     let folder = beside_the_modules();
-    for files in [&["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs"][..], FAILURES_IN_NODE, KEYS_IN_NODE] {
-        let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;
+    for files in [
+        &["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs", "anthropic.test.mjs"][..],
+        FAILURES_IN_NODE,
+        KEYS_IN_NODE,
+    ] {
+        let (gateway, _anthropic) = gateway().await;
         let mut node = node(&folder, files);
         node.env("GATEWAY_URL", gateway.url()).env("GATEWAY_ADMIN_KEY", ADMIN_KEY);
         passes(node).await;
@@ -45,6 +55,14 @@ async fn an_ollama_imitation_by_others_is_understood() {
     node.env("GATEWAY_BINARY", env!("CARGO_BIN_EXE_llm-gateway"));
 
     passes(node).await;
+}
+
+/// A gateway in front of all three dialects.
+async fn gateway() -> (Gateway, Upstream) {
+    let anthropic = Upstream::anthropic().await;
+    let file = NO_BREAKERS.to_owned() + "[[provider]]\nname = \"anthropic\"\ncircuit_breaker = false\n";
+    let variables = [("ANTHROPIC_API_KEY", "sk-ant"), ("ANTHROPIC_BASE_URL", &anthropic.url())];
+    (Gateway::with_settings(&file, &variables.map(|(name, value)| (name, value as &str))).await, anthropic)
 }
 
 /// The interpreter that has the SDK.
