@@ -36,7 +36,7 @@ async fn the_official_python_sdk_works_through_the_gateway() {
 async fn the_official_node_sdk_works_through_the_gateway() {
     let folder = beside_the_modules();
     for files in [
-        &["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs", "anthropic.test.mjs"][..],
+        &["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs", "anthropic.test.mjs", "vercel.test.mjs"][..],
         FAILURES_IN_NODE,
         KEYS_IN_NODE,
     ] {
