@@ -19,13 +19,27 @@ const KEYS_IN_NODE: &[&str] = &["keys.test.mjs"];
 async fn the_official_python_sdk_works_through_the_gateway() {
     let python = python();
     for files in [
-        &["test_chat.py", "test_tools.py", "test_embeddings.py", "test_anthropic.py"][..],
+        &["test_chat.py", "test_tools.py", "test_embeddings.py", "test_anthropic.py", "test_langchain.py"][..],
         FAILURES_IN_PYTHON,
         KEYS_IN_PYTHON,
     ] {
         let (gateway, _anthropic) = gateway().await;
         let mut pytest = Command::new(&python);
-        pytest.args(["-B", "-m", "pytest", "-p", "no:cacheprovider", "--quiet", "--color=no"]).args(files);
+        pytest
+            .args([
+                "-B",
+                "-m",
+                "pytest",
+                "-p",
+                "no:cacheprovider",
+                "--quiet",
+                "--color=no",
+                "-o",
+                "asyncio_mode=auto",
+                "-o",
+                "asyncio_default_test_loop_scope=session",
+            ])
+            .args(files);
         pytest.current_dir(suite("python"));
         pytest.env("GATEWAY_URL", gateway.url()).env("GATEWAY_ADMIN_KEY", ADMIN_KEY);
         passes(pytest).await;
