@@ -68,6 +68,8 @@ pub struct Call {
     pub surface: Surface,
     /// Our id for it.
     pub request_id: Arc<str>,
+    /// Who sent it.
+    pub caller_id: Arc<str>,
     /// When its head had arrived.
     pub received: Instant,
     /// The body as it came; what goes upstream is spliced or translated from it.
@@ -165,8 +167,9 @@ impl Call {
         let extensions = Extensions::read(&head.headers, &fields)?;
         let passed_on = passed_on(&head.headers);
         let idempotency_key = head.headers.get(idempotency::HEADER).cloned();
-        let Head { request_id, received, .. } = head;
-        Ok(Call { surface, request_id, received, body, payload, extensions, passed_on, idempotency_key })
+        let Head { request_id, received, caller, .. } = head;
+        let caller_id = caller.id.clone();
+        Ok(Call { surface, request_id, caller_id, received, body, payload, extensions, passed_on, idempotency_key })
     }
 }
 

@@ -38,4 +38,5 @@ pub mod telemetry;
 pub mod tokens;
 pub mod upstream;
 pub mod usage;
+mod vault;
 pub mod wrong_keys;

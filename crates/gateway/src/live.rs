@@ -13,6 +13,7 @@ use crate::config::Config;
 use crate::directory::Directory;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::standing::Retries;
+use crate::vault::Vault;
 
 /// What one request sees from its start to its end.
 #[derive(Debug)]
@@ -25,6 +26,8 @@ pub struct Live {
     pub metrics: Arc<Metrics>,
     /// How many requests may be hedged.
     pub hedges: Arc<Retries>,
+    /// Reasoning that has to come back.
+    pub vault: Arc<Vault>,
 }
 
 /// Owns the current [`Live`] and what it is made of.
@@ -50,7 +53,7 @@ impl Registry {
         let config = Arc::new(config);
         let sources = Sources { config, discovered: HashMap::new() };
         let hedges = Arc::new(Retries::for_hedges());
-        let first = build(&sources, &catalog, &Directory::default(), &metrics, &hedges);
+        let first = build(&sources, &catalog, &Directory::default(), &metrics, (hedges, Arc::default()));
         Registry {
             current: ArcSwap::from_pointee(first),
             catalog,
@@ -91,7 +94,8 @@ impl Registry {
         let mut sources = self.sources.lock();
         if apply(&mut sources) {
             let now = self.snapshot();
-            let next = build(&sources, &self.catalog, &now.directory, &self.metrics, &now.hedges);
+            let next =
+                build(&sources, &self.catalog, &now.directory, &self.metrics, (now.hedges.clone(), now.vault.clone()));
             self.current.store(Arc::new(next));
         }
     }
@@ -102,8 +106,8 @@ fn build(
     catalog: &Catalog,
     previous: &Directory,
     metrics: &Arc<Metrics>,
-    hedges: &Arc<Retries>,
+    (hedges, vault): (Arc<Retries>, Arc<Vault>),
 ) -> Live {
     let directory = Directory::build(&sources.config, catalog, &sources.discovered, previous, metrics);
-    Live { config: sources.config.clone(), directory, metrics: metrics.clone(), hedges: hedges.clone() }
+    Live { config: sources.config.clone(), directory, metrics: metrics.clone(), hedges, vault }
 }

@@ -185,6 +185,7 @@ async fn ask(
     }
     record.used(used);
     let Some(target) = record.target().cloned() else { return Err(record.refuse(Refusal::Internal)) };
+    live.vault.keep(&call.caller_id, &target.offer.provider.name, answer.kept.clone());
     let metadata = record.metadata();
     record.close(StatusCode::OK.as_u16(), None);
     Ok(Answered { target, body: answer.body, metadata, rates })

@@ -27,6 +27,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::tokens;
 use crate::upstream::{Content, Deadline, Failure, Kind, Opened, stream_fault};
+use crate::vault::Vault;
 
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
@@ -40,6 +41,7 @@ const STOPPED_BY_COST: &str = "max_cost_usd";
 #[derive(Debug)]
 pub struct StreamLimits {
     call: Arc<Call>,
+    vault: Arc<Vault>,
     cap: Option<Cap>,
     /// A comment goes out after this much silence.
     pub keepalive: Duration,
@@ -57,6 +59,7 @@ impl StreamLimits {
     pub fn of(live: &Live, call: &Arc<Call>, cap: Option<Cap>, closing: CancellationToken) -> StreamLimits {
         StreamLimits {
             call: call.clone(),
+            vault: live.vault.clone(),
             cap,
             keepalive: live.config.keepalive_after,
             idle: live.config.timeouts.idle,
@@ -86,6 +89,7 @@ struct Open {
     opened: Opened,
     record: Record,
     call: Arc<Call>,
+    vault: Arc<Vault>,
     cap: Option<Capped>,
     counting: Option<Counting>,
     fault: Option<(Kind, String)>,
@@ -210,7 +214,16 @@ impl Open {
         record.content_began();
         opened.ready.reverse();
         let cap = limits.cap.clone().map(|cap| Capped { cap, tokens: 0, counted_bytes: 0 });
-        Open { opened, record, call: limits.call.clone(), cap, counting: None, fault: None, is_over: false }
+        Open {
+            opened,
+            record,
+            call: limits.call.clone(),
+            vault: limits.vault.clone(),
+            cap,
+            counting: None,
+            fault: None,
+            is_over: false,
+        }
     }
 
     /// The next bytes for the client. `latest` moves whenever the provider sends something.
@@ -325,6 +338,9 @@ impl Open {
 
     fn complete(&mut self) {
         self.is_over = true;
+        if let Some(target) = self.record.target() {
+            self.vault.keep(&self.call.caller_id, &target.offer.provider.name, self.opened.relay.kept());
+        }
         self.record.close(200, None);
     }
 

@@ -22,7 +22,7 @@ fn hot_path(criterion: &mut Criterion) {
     };
     criterion.bench_function("read a request of 1 KB", |bencher| bencher.iter(|| wire::openai::read(&body)));
     criterion.bench_function("splice it for a provider", |bencher| {
-        bencher.iter(|| wire::encode_chat(Client::OpenAi, &body, &request, &target));
+        bencher.iter(|| wire::encode_chat(Client::OpenAi, &body, &request, &target, |_| None));
     });
 
     let chunk = Bytes::from_static(

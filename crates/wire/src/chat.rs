@@ -48,6 +48,20 @@ pub struct Chat<'a> {
     pub rest: Vec<(Cow<'a, str>, &'a RawValue)>,
 }
 
+impl Chat<'_> {
+    /// Gives every turn of tool calls that came back without proven reasoning what `of_call` has of it.
+    pub(crate) fn recall(&mut self, of_call: impl Fn(&str) -> Option<Vec<Thought<'static>>>) {
+        for message in &mut self.messages {
+            if let Message::Assistant { thoughts, tool_calls, .. } = message
+                && !thoughts.iter().any(Thought::is_proven)
+                && let Some(recalled) = tool_calls.iter().find_map(|call| of_call(&call.id))
+            {
+                *thoughts = recalled;
+            }
+        }
+    }
+}
+
 /// One message.
 #[derive(Debug)]
 pub enum Message<'a> {
@@ -92,6 +106,11 @@ pub enum Thought<'a> {
 }
 
 impl Thought<'_> {
+    /// Whether its vendor can tell that it is its own.
+    pub fn is_proven(&self) -> bool {
+        !matches!(self, Thought::Text { signature: None, .. })
+    }
+
     /// The words.
     pub fn text(&self) -> &str {
         match self {

@@ -40,7 +40,7 @@ pub use generated::Generated;
 pub use prompt::Prompt;
 pub use quirks::Quirk;
 pub use relay::Relay;
-pub use types::{AnswerContext, BadAnswer, Client, Encoded, Piece, StreamFault, Target, Thinking, Whole};
+pub use types::{AnswerContext, BadAnswer, Client, Encoded, Kept, Piece, StreamFault, Target, Thinking, Whole};
 
 /// A provider's chat wire format. The dispatch on it stands in this file and nowhere else.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
@@ -160,7 +160,7 @@ pub fn decode_chat(client: Client, body: &[u8]) -> Result<chat::Chat<'_>, Error>
 }
 
 /// A chat request for `target`. A client of the target's own dialect has its bytes sent on as they are, but for what
-/// the gateway must change.
+/// the gateway must change. `recall` gives the reasoning that led to a tool call which the client sends back without.
 ///
 /// # Errors
 /// The target's dialect cannot say something that must not be left out.
@@ -169,6 +169,7 @@ pub fn encode_chat(
     body: &Bytes,
     request: &openai::Request,
     target: &Target<'_>,
+    recall: impl Fn(&str) -> Option<Vec<chat::Thought<'static>>>,
 ) -> Result<Encoded, Error> {
     let mut loss = Loss::default();
     if client.dialect() == target.dialect {
@@ -178,7 +179,10 @@ pub fn encode_chat(
         let body = splice::rewrite(text, &members, target.model, asks_usage, target.quirks);
         return Ok(Encoded { body: body.into(), loss });
     }
-    let chat = decode_chat(client, body)?;
+    let mut chat = decode_chat(client, body)?;
+    if target.dialect == Dialect::Anthropic {
+        chat.recall(recall);
+    }
     let body = match target.dialect {
         Dialect::OpenAi => openai::compose::compose(&chat, target, request.stream, &mut loss),
         Dialect::Anthropic => anthropic::compose(&chat, target, request.stream, &mut loss)?,
@@ -216,7 +220,8 @@ pub fn translate_answer(
         Client::OpenAi => openai::encode_answer(&answer, context),
         Client::Anthropic => anthropic::encode_answer(&answer, context),
     };
-    Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish })
+    let kept = Kept::of(&answer);
+    Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish, kept })
 }
 
 /// A provider's embeddings, for an OpenAI client.

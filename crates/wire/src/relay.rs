@@ -7,14 +7,16 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
-use crate::event::{Event, Finish};
+use crate::event::{Answer, Event, Finish};
 use crate::framing::sse::{self, Frame};
 use crate::generated::Generated;
 use crate::openai::{answer, stream};
-use crate::types::{AnswerContext, Client, Piece, StreamFault};
+use crate::types::{AnswerContext, Client, Kept, Piece, StreamFault};
 use crate::usage::Usage;
 use crate::{Dialect, Quirk, anthropic, ollama, openai};
 
+/// Reasoning that is longer is not kept.
+const MAX_KEPT_BYTES: usize = 1024 * 1024;
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// Turns one provider's stream into a client's.
@@ -27,6 +29,8 @@ pub struct Relay {
     usage: Usage,
     finish: Option<Finish>,
     generated: Generated,
+    /// What has to come back, of a stream that is translated.
+    kept: Answer,
     pieces: VecDeque<Piece>,
     held: Option<Held>,
     is_done: bool,
@@ -119,6 +123,7 @@ impl Relay {
             usage: Usage::default(),
             finish: None,
             generated: Generated::default(),
+            kept: Answer::default(),
             pieces: VecDeque::new(),
             held: None,
             is_done: false,
@@ -211,6 +216,11 @@ impl Relay {
     /// owes this much.
     pub fn generated(&self) -> &Generated {
         &self.generated
+    }
+
+    /// What has to come back with the results of the answer's tool calls.
+    pub fn kept(&self) -> Kept {
+        Kept::of(&self.kept)
     }
 
     /// The answer is complete; its last pieces may still wait to be popped.
@@ -351,6 +361,7 @@ impl Relay {
     fn encode(&mut self, events: &[Event]) {
         let mut payloads = Vec::new();
         for event in events {
+            self.keep(event);
             match event {
                 Event::Text { text, .. } | Event::Thinking { text, .. } => self.generated.push(text),
                 Event::Signature { .. } | Event::Redacted { .. } => {}
@@ -383,6 +394,20 @@ impl Relay {
                 self.release();
                 self.held = Some(Held::End(last.into()));
             }
+        }
+    }
+
+    /// Notes what has to come back: reasoning, and the ids of calls. What is longer than anybody keeps is let go.
+    fn keep(&mut self, event: &Event) {
+        let is_small = |answer: &Answer| Kept::of(answer).bytes() < MAX_KEPT_BYTES;
+        match event {
+            Event::Thinking { .. } if self.generated.bytes() > MAX_KEPT_BYTES as u64 => self.kept = Answer::default(),
+            Event::Thinking { .. } => self.kept.fold(event.clone()),
+            Event::Signature { .. } | Event::Redacted { .. } if is_small(&self.kept) => self.kept.fold(event.clone()),
+            Event::ToolCall { head: Some(head), .. } if !self.kept.thoughts.is_empty() => {
+                self.kept.tool_calls.push((head.clone(), String::new()));
+            }
+            _ => {}
         }
     }
 

@@ -2,8 +2,9 @@
 
 use bytes::Bytes;
 
+use crate::chat::Thought;
 use crate::error_body::ErrorBody;
-use crate::event::Finish;
+use crate::event::{Answer, Finish};
 use crate::generated::Generated;
 use crate::loss::Loss;
 use crate::openai::answer;
@@ -100,6 +101,35 @@ pub struct AnswerContext {
     pub prompt_tokens: u64,
 }
 
+/// Reasoning that must come back with the results of the tool calls that it led to.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Kept {
+    /// The ids of the calls, as the client knows them.
+    pub calls: Vec<String>,
+    /// The reasoning, with its signatures.
+    pub thoughts: Vec<Thought<'static>>,
+}
+
+impl Kept {
+    /// Bytes of text in it.
+    pub fn bytes(&self) -> usize {
+        let each = |thought: &Thought<'_>| match thought {
+            Thought::Text { text, signature } => text.len() + signature.as_ref().map_or(0, |proof| proof.len()),
+            Thought::Redacted(data) => data.len(),
+        };
+        self.thoughts.iter().map(each).sum()
+    }
+
+    /// What an answer leaves behind for a client that has no field for it; nothing where nothing is signed.
+    pub(crate) fn of(answer: &Answer) -> Kept {
+        if !answer.thoughts.iter().any(Thought::is_proven) {
+            return Kept::default();
+        }
+        let calls = answer.tool_calls.iter().map(|(head, _)| head.id.clone()).filter(|id| !id.is_empty());
+        Kept { calls: calls.collect(), thoughts: answer.thoughts.clone() }
+    }
+}
+
 /// A whole answer, ready for the client.
 #[derive(Clone, Debug)]
 pub struct Whole {
@@ -109,6 +139,8 @@ pub struct Whole {
     pub usage: Usage,
     /// Why it ended, where the provider said so.
     pub finish: Option<Finish>,
+    /// What has to come back with the results of its tool calls.
+    pub kept: Kept,
 }
 
 impl Whole {

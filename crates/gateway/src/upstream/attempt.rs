@@ -61,7 +61,7 @@ pub(super) async fn attempt(
         detail,
     };
     let (request, loss) =
-        request(target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
+        request(live, target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
     let timeouts = &live.config.timeouts;
     let patience = if call.payload.is_stream() { timeouts.headers } else { timeouts.headers_plain };
     let headers_by = Limit::after(patience, deadline);
@@ -94,7 +94,7 @@ pub(super) async fn count_tokens(
     path: &str,
     door: &Door,
 ) -> Option<u64> {
-    let (mut request, _loss) = request(target, call, door).ok()?;
+    let (mut request, _loss) = request(live, target, call, door).ok()?;
     // The credential may stand in the query.
     let mut uri = target.offer.provider.uri(path, Some(&target.offer.model));
     if let Some(credential) = door.credential() {
@@ -109,10 +109,18 @@ pub(super) async fn count_tokens(
     wire::anthropic::read_count(&limit.keep(answer).await??)
 }
 
-fn request(target: &Target, call: &Call, door: &Door) -> Result<(Request<Full<Bytes>>, Loss), wire::Error> {
+fn request(
+    live: &Live,
+    target: &Target,
+    call: &Call,
+    door: &Door,
+) -> Result<(Request<Full<Bytes>>, Loss), wire::Error> {
     let offer = &target.offer;
     let encoded = match &call.payload {
-        Payload::Chat(request) => wire::encode_chat(call.surface.client(), &call.body, request, &offer.target())?,
+        Payload::Chat(request) => {
+            let recall = |id: &str| live.vault.recall(&call.caller_id, &offer.provider.name, id);
+            wire::encode_chat(call.surface.client(), &call.body, request, &offer.target(), recall)?
+        }
         Payload::Embeddings(request) => wire::encode_embeddings(&call.body, request, &offer.target())?,
     };
     if let Some(lost) = encoded.loss.items().first().filter(|_| call.extensions.strict) {

@@ -185,28 +185,61 @@ async fn tool_loops_run_with_every_provider_plain_and_streamed() {
     }
 }
 
-/// The imitation takes no reasoning whose signature it did not give.
+/// The imitation takes no reasoning whose signature it did not give. TRAPS 15: a client that sends back what it got, and
+/// one that drops every field that OpenAI does not have.
 #[tokio::test]
-async fn an_openai_client_carries_signed_reasoning_through_a_tool_loop() {
+async fn signed_reasoning_goes_through_a_tool_loop_of_any_openai_client() {
     let world = World::new().await;
     let tools = json!([{"type": "function", "function": {"name": "look_up", "parameters": {"type": "object"}}}]);
-    let more = json!({"tools": tools, "reasoning_effort": "low", "max_tokens": 8_000});
-    let first = world.gateway.chat(MODELS[0], "[upstream tools=1] Look it up.", more.clone()).await;
-    assert_eq!(first.status, 200, "{}", first.text());
-    let message = first.json()["choices"][0]["message"].clone();
-    assert!(message["reasoning_details"][0]["signature"].is_string(), "{message}");
-    let id = message["tool_calls"][0]["id"].clone();
-    let mut body = more;
-    body["model"] = json!(MODELS[0]);
-    body["messages"] = json!([{"role": "user", "content": "Look it up."}, message,
-        {"role": "tool", "tool_call_id": id, "content": "42"}]);
+    for (stream, drops) in [(false, false), (false, true), (true, false), (true, true)] {
+        let more = json!({"tools": tools, "reasoning_effort": "low", "max_tokens": 8_000, "stream": stream});
+        let first = world.gateway.chat(MODELS[0], "[upstream tools=1] Look it up.", more.clone()).await;
+        assert_eq!(first.status, 200, "{}", first.text());
+        let mut message = if stream { joined(&first) } else { first.json()["choices"][0]["message"].clone() };
+        assert!(message["reasoning_details"][0]["signature"].is_string(), "{message}");
+        if drops {
+            message
+                .as_object_mut()
+                .unwrap()
+                .retain(|name, _| matches!(name.as_str(), "role" | "content" | "tool_calls"));
+        }
+        let id = message["tool_calls"][0]["id"].clone();
+        let mut body = more;
+        body["model"] = json!(MODELS[0]);
+        body["messages"] = json!([{"role": "user", "content": "Look it up."}, message,
+            {"role": "tool", "tool_call_id": id, "content": "42"}]);
 
-    let second = world.gateway.post("/v1/chat/completions", &body).await;
+        let second = world.gateway.post("/v1/chat/completions", &body).await;
 
-    assert_eq!(second.status, 200, "{}", second.text());
-    let (_, sent) = world.sent();
-    assert_eq!(sent["messages"][1]["content"][0]["type"], "thinking");
-    assert_eq!(sent["thinking"]["type"], "enabled", "{sent}");
+        assert_eq!(second.status, 200, "stream {stream}, drops {drops}: {}", second.text());
+        let (_, sent) = world.sent();
+        assert_eq!(sent["messages"][1]["content"][0]["type"], "thinking", "stream {stream}, drops {drops}");
+        assert_eq!(sent["thinking"]["type"], "enabled", "{sent}");
+        // The same conversation goes on at another provider, which gets no signature.
+        body["model"] = json!(MODELS[1]);
+        assert_eq!(world.gateway.post("/v1/chat/completions", &body).await.status, 200);
+    }
+}
+
+/// The message that a stream of one choice makes.
+fn joined(answer: &Answer) -> Value {
+    let mut message = json!({"role": "assistant", "content": null, "tool_calls": [], "reasoning_details": []});
+    let chunks = answer.events().into_iter().filter_map(|event| serde_json::from_str::<Value>(&event).ok());
+    for delta in chunks.map(|chunk| chunk["choices"][0]["delta"].clone()) {
+        if let Some(details) = delta["reasoning_details"].as_array() {
+            message["reasoning_details"].as_array_mut().unwrap().extend(details.clone());
+        }
+        for call in delta["tool_calls"].as_array().into_iter().flatten() {
+            let calls = message["tool_calls"].as_array_mut().unwrap();
+            if call["id"].is_string() {
+                calls.push(call.clone());
+            } else {
+                let held = &mut calls.last_mut().unwrap()["function"]["arguments"];
+                *held = json!(held.as_str().unwrap().to_owned() + call["function"]["arguments"].as_str().unwrap());
+            }
+        }
+    }
+    message
 }
 
 #[tokio::test]

@@ -10,7 +10,7 @@ use crate::error_body;
 use crate::event::{Answer, Finish, ToolCallHead};
 use crate::generated::Generated;
 use crate::lenient::Lenient;
-use crate::types::{AnswerContext, BadAnswer, Whole};
+use crate::types::{AnswerContext, BadAnswer, Kept, Whole};
 use crate::usage::{Usage, count};
 
 /// Token counts as Anthropic sends them: `input_tokens` are those that no cache was involved in.
@@ -185,7 +185,7 @@ pub(crate) fn observe(bytes: Bytes) -> Result<Whole, BadAnswer> {
         let body = body(&bytes)?;
         (body.usage.0.unwrap_or_default().usage(), body.stop_reason.0.as_deref().map(finish))
     };
-    Ok(Whole { body: bytes, usage, finish })
+    Ok(Whole { body: bytes, usage, finish, kept: Kept::default() })
 }
 
 /// Reads a whole answer.

@@ -151,12 +151,8 @@ fn has_unsigned_tool_turn(chat: &Chat<'_>) -> bool {
         Message::Assistant { thoughts, tool_calls, .. } if !tool_calls.is_empty() => Some(thoughts),
         _ => None,
     });
-    let is_signed = |thoughts: &Vec<Thought<'_>>| thoughts.iter().any(is_proven);
+    let is_signed = |thoughts: &Vec<Thought<'_>>| thoughts.iter().any(Thought::is_proven);
     ends_in_results && calling.is_some_and(|thoughts| !is_signed(thoughts))
-}
-
-fn is_proven(thought: &Thought<'_>) -> bool {
-    !matches!(thought, Thought::Text { signature: None, .. })
 }
 
 fn temperature(chat: &Chat<'_>, thinking: &Planned, loss: &mut Loss) -> Option<f64> {
@@ -342,7 +338,7 @@ impl Turns {
 
 /// Reasoning that the vendor can check. What is not signed cannot be replayed.
 fn thoughts_of(thoughts: &[Thought<'_>], path: &str, loss: &mut Loss) -> Vec<Value> {
-    if thoughts.iter().any(|thought| !is_proven(thought)) {
+    if thoughts.iter().any(|thought| !thought.is_proven()) {
         loss.note(path, "reasoning without a signature; left out");
     }
     let proven = thoughts.iter().filter_map(|thought| match thought {

@@ -27,7 +27,7 @@ fn context() -> AnswerContext {
 fn sent_to(thinking: Thinking, request: &Value) -> (Value, Vec<String>) {
     let body = bytes::Bytes::from(request.to_string());
     let read = crate::read_chat(Client::OpenAi, &body).unwrap();
-    let encoded = encode_chat(Client::OpenAi, &body, &read, &target(thinking)).unwrap();
+    let encoded = encode_chat(Client::OpenAi, &body, &read, &target(thinking), |_| None).unwrap();
     let lost = encoded.loss.items().iter().map(|lost| lost.path.clone()).collect();
     (serde_json::from_slice(&encoded.body).unwrap(), lost)
 }
@@ -47,7 +47,7 @@ fn sent_on(request: &Value) -> (Value, Vec<String>) {
     let body = bytes::Bytes::from(request.to_string());
     let read = crate::read_chat(Client::Anthropic, &body).unwrap();
     let openai = Target { dialect: Dialect::OpenAi, model: "gpt", ..target(Thinking::Unknown) };
-    let encoded = encode_chat(Client::Anthropic, &body, &read, &openai).unwrap();
+    let encoded = encode_chat(Client::Anthropic, &body, &read, &openai, |_| None).unwrap();
     let lost = encoded.loss.items().iter().map(|lost| lost.path.clone()).collect();
     (serde_json::from_slice(&encoded.body).unwrap(), lost)
 }
@@ -114,7 +114,7 @@ fn images_and_documents_become_blocks_with_their_true_media_type() {
         json!({"model": "m", "messages": [{"role": "user", "content": [{"type": "input_audio", "input_audio": {}}]}]});
     let body = bytes::Bytes::from(audio.to_string());
     let read = crate::read_chat(Client::OpenAi, &body).unwrap();
-    let error = encode_chat(Client::OpenAi, &body, &read, &target(Thinking::Unknown)).unwrap_err();
+    let error = encode_chat(Client::OpenAi, &body, &read, &target(Thinking::Unknown), |_| None).unwrap_err();
     assert_eq!(error.param.as_deref(), Some("messages[0].content[0]"));
 }
 
@@ -674,7 +674,7 @@ fn a_request_of_the_same_dialect_keeps_every_byte_but_the_models() {
     let text = r#"{ "model" : "m", "max_tokens":5,"messages":[{"role":"user","content":[{"type":"search_result","x":1.50}]}],"context_management":{"edits":[]},"x-strict":true}"#;
     let body = bytes::Bytes::from(text);
     let read = crate::read_chat(Client::Anthropic, &body).unwrap();
-    let encoded = encode_chat(Client::Anthropic, &body, &read, &target(Thinking::Unknown)).unwrap();
+    let encoded = encode_chat(Client::Anthropic, &body, &read, &target(Thinking::Unknown), |_| None).unwrap();
     assert_eq!(encoded.body, text.replace(r#""m""#, r#""claude-test""#).replace(r#","x-strict":true"#, ""));
     assert!(encoded.loss.is_empty());
 }

@@ -11,7 +11,7 @@ use crate::lenient::Lenient;
 use crate::openai::encode::to_json;
 use crate::openai::stream::UsageBody;
 use crate::usage::{Usage, count};
-use crate::{AnswerContext, BadAnswer, Dialect, Whole, outline};
+use crate::{AnswerContext, BadAnswer, Dialect, Kept, Whole, outline};
 
 /// A provider's answer for an OpenAI client.
 ///
@@ -134,7 +134,7 @@ struct Counts {
 /// Embedding generates nothing: where the input's tokens are known, all tokens are.
 fn whole(body: Bytes, usage: Usage) -> Whole {
     let usage = Usage { output: usage.output.or(usage.input.map(|_| 0)), ..usage };
-    Whole { body, usage, finish: None }
+    Whole { body, usage, finish: None, kept: Kept::default() }
 }
 
 fn to_base64(numbers: &RawValue) -> Result<String, BadAnswer> {

@@ -10,7 +10,7 @@ use crate::event::Finish;
 use crate::generated::{Carriers, Generated};
 use crate::lenient::Lenient;
 use crate::outline::Text;
-use crate::types::{BadAnswer, Whole};
+use crate::types::{BadAnswer, Kept, Whole};
 
 #[derive(Deserialize)]
 struct AnswerBody<'a> {
@@ -43,7 +43,7 @@ pub(crate) fn observe(body: Bytes) -> Result<Whole, BadAnswer> {
         let finish = first.finish_reason.as_ref().map(|reason| Finish::parse(&reason.0));
         (answer.usage.0.map(UsageBody::usage).unwrap_or_default(), finish)
     };
-    Ok(Whole { body, usage, finish })
+    Ok(Whole { body, usage, finish, kept: Kept::default() })
 }
 
 /// The text of all choices.

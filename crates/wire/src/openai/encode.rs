@@ -187,8 +187,7 @@ impl<'a> Detail<'a> {
 
 /// The blocks that must come back as they are; none where nothing is signed.
 fn details<'a>(thoughts: &'a [Thought<'_>]) -> Vec<Detail<'a>> {
-    let is_signed = |thought: &Thought<'_>| !matches!(thought, Thought::Text { signature: None, .. });
-    if thoughts.iter().any(is_signed) { thoughts.iter().map(Detail::of).collect() } else { Vec::new() }
+    if thoughts.iter().any(Thought::is_proven) { thoughts.iter().map(Detail::of).collect() } else { Vec::new() }
 }
 
 #[derive(Serialize)]
