@@ -8,6 +8,7 @@ mod close;
 mod model;
 mod price;
 mod provider;
+mod table;
 
 use serde::Deserialize;
 
@@ -15,6 +16,7 @@ pub use close::close_matches;
 pub use model::{Capabilities, Kind, Model, Source};
 pub use price::{Batch, LongContext, Nanodollars, NotAnAmount, PicodollarsPerToken, Price};
 pub use provider::{Auth, Provider};
+pub use table::{BadTable, Change};
 
 /// The tag that a model's name carries where it carries none: `llama3.2` is `llama3.2:latest`.
 const DEFAULT_TAG: &str = ":latest";

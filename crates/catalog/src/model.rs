@@ -1,11 +1,11 @@
 //! A model at a provider: what it costs, how much it holds, what it takes, how good it is.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::Price;
 
 /// One model of one provider. The same model elsewhere is another entry: price and limits are the provider's.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Model {
     /// The provider's name in the catalogue.
@@ -33,7 +33,7 @@ pub struct Model {
 }
 
 /// What a model makes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Kind {
     /// Answers to conversations.
@@ -43,7 +43,7 @@ pub enum Kind {
 }
 
 /// What a model takes and gives beyond text, through the API that its provider's dialect uses.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Capabilities {
     /// Takes images.
@@ -63,7 +63,7 @@ pub struct Capabilities {
 }
 
 /// Where a model's facts come from, in words; `None` where there is no fact.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Source {
     /// Of the price.

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use wire::usage::Usage;
 
 /// What a model's tokens cost.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Price {
     /// Of a prompt token.
@@ -33,7 +33,7 @@ pub struct Price {
 }
 
 /// The price of work that may wait.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Batch {
     /// Of a prompt token.
@@ -43,7 +43,7 @@ pub struct Batch {
 }
 
 /// The price of a request whose prompt is long; it holds for all of its tokens.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct LongContext {
     /// The longest prompt, in tokens, that still has the ordinary price.
@@ -68,7 +68,7 @@ impl Price {
         Price::of(nothing, nothing)
     }
 
-    fn of(input: PicodollarsPerToken, output: PicodollarsPerToken) -> Price {
+    pub(crate) fn of(input: PicodollarsPerToken, output: PicodollarsPerToken) -> Price {
         Price {
             input,
             cached_input: None,
@@ -133,6 +133,14 @@ impl PicodollarsPerToken {
     #[expect(clippy::float_arithmetic, reason = "leaves for display; no sum is made of it")]
     pub fn usd_per_million(self) -> f64 {
         self.0 as f64 / 1e6
+    }
+}
+
+impl Serialize for PicodollarsPerToken {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let (dollars, rest) = (self.0 / PICODOLLARS_PER_DOLLAR, self.0 % PICODOLLARS_PER_DOLLAR);
+        let text = format!("{dollars}.{rest:06}");
+        serializer.serialize_str(text.trim_end_matches('0').trim_end_matches('.'))
     }
 }
 
@@ -228,6 +236,8 @@ fn scaled(text: &str, decimals: usize) -> Option<u64> {
         .try_fold(0u64, |value, digit| value.checked_mul(10)?.checked_add(u64::from(digit.to_digit(10)?)))
 }
 
+/// A price of a dollar per million tokens.
+const PICODOLLARS_PER_DOLLAR: u64 = 1_000_000;
 /// Decimals of a price per million tokens that picodollars per token can hold.
 const DECIMALS_PER_MILLION: usize = 6;
 /// Decimals of a dollar that nanodollars can hold.

@@ -30,6 +30,8 @@ pub struct Provider {
     pub is_simulated: bool,
     /// It is offered without a key.
     pub always_enabled: bool,
+    /// What it is called in LiteLLM's table of prices.
+    pub price_table: Vec<String>,
 }
 
 impl Provider {
@@ -48,6 +50,7 @@ impl Provider {
             is_local: false,
             is_simulated: false,
             always_enabled: true,
+            price_table: Vec::new(),
         }
     }
 }
@@ -112,10 +115,13 @@ struct Entry {
     is_simulated: bool,
     #[serde(default)]
     always_enabled: bool,
+    price_table: Option<Vec<String>>,
 }
 
 impl From<Entry> for Provider {
     fn from(entry: Entry) -> Provider {
+        let usual_table = || if entry.is_simulated { Vec::new() } else { vec![entry.name.clone()] };
+        let price_table = entry.price_table.clone().unwrap_or_else(usual_table);
         let derived = (!entry.is_simulated).then(|| variable(&entry.name, "BASE_URL"));
         Provider {
             name: entry.name,
@@ -129,6 +135,7 @@ impl From<Entry> for Provider {
             is_local: entry.is_local,
             is_simulated: entry.is_simulated,
             always_enabled: entry.always_enabled,
+            price_table,
         }
     }
 }

@@ -3,6 +3,7 @@
 pub mod check;
 pub mod demo;
 pub mod keys;
+pub mod models;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -33,6 +34,9 @@ pub enum Command {
     /// Make, list, rotate and revoke gateway keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Bring prices and limits of models up to date.
+    #[command(subcommand)]
+    Models(models::Command),
     /// Print the completion script for a shell.
     Completions {
         /// Which shell.

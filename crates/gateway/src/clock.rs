@@ -51,6 +51,11 @@ pub fn next_period_begins(at_ms: i64) -> Timestamp {
     next.and_then(|date| date.to_zoned(TimeZone::UTC)).map_or(now.timestamp(), |zoned| zoned.timestamp())
 }
 
+/// The month, as `2026-11`.
+pub fn month() -> String {
+    Timestamp::from_millisecond(unix_millis()).unwrap_or_default().strftime("%Y-%m").to_string()
+}
+
 /// From a time to the beginning of the next calendar month in UTC.
 pub fn until_next_period(at_ms: i64) -> Duration {
     let left = next_period_begins(at_ms).as_millisecond().saturating_sub(at_ms);

@@ -5,7 +5,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
-use catalog::Catalog;
 use secrecy::SecretString;
 use store::{Location, Store};
 use tokio::sync::{OnceCell, mpsc};
@@ -16,6 +15,7 @@ use crate::coalesce::Flights;
 use crate::concurrency::Concurrency;
 use crate::config::Config;
 use crate::directory::Health;
+use crate::facts;
 use crate::idempotency::Repeats;
 use crate::keys::Keys;
 use crate::ledger::{self, Ledger};
@@ -127,6 +127,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
     let config = place_simulated(config, &simulated, &tasks).await?;
 
     let directory = &config.storage.data_dir;
+    let catalog = facts::catalog(directory);
     let store = Store::open(&location(&config)).await;
     let store = Arc::new(store.with_context(|| format!("cannot use the database in `{}`", directory.display()))?);
     let shared = config.storage.redis_url.as_ref().map(Shared::new).transpose().context("cannot use REDIS_URL")?;
@@ -146,7 +147,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
         store_health.note(Some(problem.to_string()));
     }
 
-    let registry = Arc::new(Registry::new(config, Catalog::embedded(), Arc::new(Metrics::new())));
+    let registry = Arc::new(Registry::new(config, catalog, Arc::new(Metrics::new())));
     let (concurrency, wrong_keys, started) = (Concurrency::default(), WrongKeys::default(), clock::now());
     let gateway = Arc::new(Gateway {
         registry,

@@ -14,6 +14,7 @@ pub mod concurrency;
 pub mod config;
 pub mod directory;
 pub mod estimate;
+pub mod facts;
 pub mod gateway;
 pub mod idempotency;
 pub mod keys;

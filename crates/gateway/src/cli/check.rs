@@ -5,10 +5,9 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use catalog::Catalog;
-
 use super::serve;
 use crate::config::Locations;
+use crate::facts;
 use crate::live::Registry;
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::{Client, health};
@@ -24,7 +23,8 @@ pub async fn run(file: Option<PathBuf>) -> anyhow::Result<ExitCode> {
         Err(problems) => return Ok(serve::refuse(&problems)),
     };
     let client = Client::new(config.timeouts.connect, config.upstream.ca_file.as_deref())?;
-    let registry = Registry::new(config, Catalog::embedded(), Arc::new(Metrics::new()));
+    let catalog = facts::catalog(&config.storage.data_dir);
+    let registry = Registry::new(config, catalog, Arc::new(Metrics::new()));
     let live = registry.snapshot();
     let mut out = std::io::stdout().lock();
     writeln!(out, "configuration  ok")?;

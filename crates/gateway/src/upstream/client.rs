@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, Uri};
 use http_body_util::Full;
 use hyper::body::Incoming;
 use hyper_rustls::HttpsConnector;
@@ -90,6 +90,21 @@ impl Client {
     /// The kind of failure and its cause chain, for the log.
     pub async fn send(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, (Kind, String)> {
         self.0.http.request(request).await.map_err(|error| (classify(&error), chain(&error)))
+    }
+
+    /// What stands at a URL, at most `limit` bytes of it.
+    ///
+    /// # Errors
+    /// It cannot be had in half a minute.
+    pub async fn get(&self, uri: Uri, limit: usize) -> anyhow::Result<Bytes> {
+        let mut request = Request::new(Full::default());
+        *request.uri_mut() = uri;
+        let exchange = async {
+            let response = self.send(request).await.map_err(|(_, detail)| anyhow::anyhow!(detail))?;
+            anyhow::ensure!(response.status().is_success(), "it was answered with status {}", response.status());
+            super::attempt::collect(response.into_body(), limit).await.map_err(|(_, detail)| anyhow::anyhow!(detail))
+        };
+        tokio::time::timeout(Duration::from_secs(30), exchange).await.context("it did not come in time")?
     }
 }
 

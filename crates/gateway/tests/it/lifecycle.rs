@@ -7,7 +7,7 @@ use http::Method;
 use http_body_util::BodyExt;
 use serde_json::json;
 
-use crate::harness::Gateway;
+use crate::harness::{Gateway, data_dir};
 
 /// Waits until `is_so`, for at most a second.
 async fn within_a_second(is_so: impl Fn() -> bool) -> bool {
@@ -98,4 +98,41 @@ async fn a_new_configuration_takes_over_without_a_restart() {
     assert_eq!(gateway.ask("mine", "hi").await.status, 200);
     let health = gateway.get("/health").await.json();
     assert_eq!(health["providers"]["details"][0]["status"], "healthy", "health outlives a reload: {health}");
+}
+
+/// Prices of a model are brought up to date from a table, by a file or by a URL.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn facts_of_models_are_brought_up_to_date_and_used_from_the_next_start() {
+    let folder = data_dir();
+    std::fs::create_dir_all(&folder).unwrap();
+    let table = json!({"gpt-4o-mini": {"litellm_provider": "openai", "mode": "chat", "input_cost_per_token": 1.6e-07,
+        "output_cost_per_token": 6.4e-07, "max_input_tokens": 128_000}});
+    let place = folder.join("table.json");
+    std::fs::write(&place, table.to_string()).unwrap();
+    let server = axum::Router::new().route("/table", axum::routing::get(move || async move { table.to_string() }));
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/table", listener.local_addr().unwrap());
+    let mut serving = tokio::task::JoinSet::new();
+    serving.spawn(async move { axum::serve(listener, server).await });
+    let run = async |what: &str, from: &str| {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_llm-gateway"));
+        command.args(["models", what, "--from", from]).env_clear().env("DATA_DIR", &folder).current_dir(&folder);
+        let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
+        (output.status.success(), String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned())
+    };
+
+    let (is_ok, diff) = run("diff", place.to_str().unwrap()).await;
+    assert!(is_ok && diff.contains("openai/gpt-4o-mini: price $0.15 in"), "{diff}");
+    assert!(!folder.join("models.json").exists());
+    let (is_ok, update) = run("update", &url).await;
+    assert!(is_ok && update.contains("1 changes are in"), "{update}");
+    let (is_ok, again) = run("diff", &url).await;
+    assert!(is_ok && again.contains("Nothing differs"), "{again}");
+    let (is_ok, bad) = run("diff", "/nowhere").await;
+    assert!(!is_ok && bad.contains("cannot read `/nowhere`"), "{bad}");
+
+    let data = folder.to_string_lossy().into_owned();
+    let gateway = Gateway::with_settings("", &[("DATA_DIR", data.as_str())]).await;
+    let model = gateway.get("/v1/models/gpt-4o-mini").await.json();
+    assert!(model.to_string().contains("0.16"), "{model}");
 }

@@ -41,7 +41,7 @@ pub(super) fn problem(asked: &Asked<'_>, needs_max_tokens: bool) -> Option<Strin
     if asked.model().is_empty() {
         return Some("model: Field required".to_owned());
     }
-    if needs_max_tokens && !body["max_tokens"].as_u64().is_some_and(|tokens| tokens > 0) {
+    if needs_max_tokens && body["max_tokens"].as_u64().is_none_or(|tokens| tokens == 0) {
         return Some("max_tokens: Field required".to_owned());
     }
     if body["temperature"].as_f64().is_some_and(|value| !(0.0..=1.0).contains(&value)) {

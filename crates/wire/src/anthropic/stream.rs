@@ -36,21 +36,25 @@ struct Message {
 }
 
 #[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
+#[serde(tag = "type")]
 enum Delta<'a> {
-    TextDelta {
+    #[serde(rename = "text_delta")]
+    Text {
         #[serde(borrow)]
         text: Text<'a>,
     },
-    ThinkingDelta {
+    #[serde(rename = "thinking_delta")]
+    Thinking {
         #[serde(borrow)]
         thinking: Text<'a>,
     },
-    SignatureDelta {
+    #[serde(rename = "signature_delta")]
+    Signature {
         #[serde(borrow)]
         signature: Text<'a>,
     },
-    InputJsonDelta {
+    #[serde(rename = "input_json_delta")]
+    InputJson {
         #[serde(borrow)]
         partial_json: Text<'a>,
     },
@@ -107,9 +111,7 @@ impl Observer {
             "content_block_delta" => {
                 let delta = event.delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok());
                 if let Some(
-                    Delta::TextDelta { text }
-                    | Delta::ThinkingDelta { thinking: text }
-                    | Delta::InputJsonDelta { partial_json: text },
+                    Delta::Text { text } | Delta::Thinking { thinking: text } | Delta::InputJson { partial_json: text },
                 ) = delta
                 {
                     seen.has_content = !text.0.is_empty();
@@ -242,20 +244,20 @@ impl Decoder {
     fn go_on(&mut self, delta: Option<&RawValue>, out: &mut Vec<Event>) {
         let Some(delta) = delta.and_then(|delta| serde_json::from_str::<Delta<'_>>(delta.get()).ok()) else { return };
         match delta {
-            Delta::TextDelta { text } if !text.0.is_empty() => {
+            Delta::Text { text } if !text.0.is_empty() => {
                 out.push(Event::Text { choice: 0, text: text.0.into_owned() });
             }
-            Delta::ThinkingDelta { thinking } if !thinking.0.is_empty() => {
+            Delta::Thinking { thinking } if !thinking.0.is_empty() => {
                 out.push(Event::Thinking { choice: 0, text: thinking.0.into_owned() });
             }
-            Delta::SignatureDelta { signature } => {
+            Delta::Signature { signature } => {
                 out.push(Event::Signature { choice: 0, signature: signature.0.into_owned() });
             }
-            Delta::InputJsonDelta { partial_json } if !partial_json.0.is_empty() => {
+            Delta::InputJson { partial_json } if !partial_json.0.is_empty() => {
                 self.pending_input = None;
                 self.argue(partial_json.0.into_owned(), out);
             }
-            Delta::TextDelta { .. } | Delta::ThinkingDelta { .. } | Delta::InputJsonDelta { .. } | Delta::Other => {}
+            Delta::Text { .. } | Delta::Thinking { .. } | Delta::InputJson { .. } | Delta::Other => {}
         }
     }
 

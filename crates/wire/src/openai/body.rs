@@ -387,7 +387,7 @@ fn messages(bodies: Vec<MessageBody<'_>>) -> Vec<Message<'_>> {
                     names.insert(call.id.clone(), call.name.clone());
                 }
                 let details = body.thinking_blocks.or(body.reasoning_details);
-                let mut thoughts = details.map(|details| thoughts(details)).unwrap_or_default();
+                let mut thoughts = details.map(thoughts).unwrap_or_default();
                 let plain = || serde_json::from_str::<Text<'_>>(body.reasoning?.get()).ok();
                 if let Some(text) = body.reasoning_content.or_else(plain).filter(|text| !text.0.is_empty())
                     && thoughts.is_empty()
