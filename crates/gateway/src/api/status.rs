@@ -25,7 +25,7 @@ use crate::usage::MonthReport;
 pub(super) struct Root {
     name: &'static str,
     version: &'static str,
-    endpoints: [&'static str; 14],
+    endpoints: [&'static str; 16],
 }
 
 pub(super) async fn root() -> Json<Root> {
@@ -34,6 +34,8 @@ pub(super) async fn root() -> Json<Root> {
         version: env!("CARGO_PKG_VERSION"),
         endpoints: [
             "POST /v1/chat/completions",
+            "POST /v1/messages",
+            "POST /v1/messages/count_tokens",
             "POST /v1/embeddings",
             "GET /v1/models",
             "GET /v1/models/{id}",

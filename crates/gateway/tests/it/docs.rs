@@ -52,16 +52,18 @@ async fn the_first_curl_of_the_readme_answers_with_the_metadata_it_shows() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_python_of_the_readme_runs() {
+async fn the_python_of_the_documents_runs() {
     let gateway = simulated().await;
-    let script = blocks(&read("README.md"), "python").remove(0).replace("http://127.0.0.1:4000", &gateway.url());
-    let mut python = std::process::Command::new(sdk::python());
-    python.args(["-c", &script]);
+    for path in ["README.md", "docs/anthropic.md"] {
+        let script = blocks(&read(path), "python").remove(0).replace("http://127.0.0.1:4000", &gateway.url());
+        let mut python = std::process::Command::new(sdk::python());
+        python.args(["-c", &script]);
 
-    let run = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
+        let run = tokio::task::spawn_blocking(move || python.output()).await.unwrap().unwrap();
 
-    assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
-    assert!(String::from_utf8_lossy(&run.stdout).contains("complexity: "));
+        assert!(run.status.success(), "{path}: {}", String::from_utf8_lossy(&run.stderr));
+        assert!(String::from_utf8_lossy(&run.stdout).contains("complexity: "));
+    }
 }
 
 #[test]
