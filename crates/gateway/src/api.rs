@@ -5,6 +5,7 @@ mod admin;
 mod breakers;
 mod budget;
 mod chat;
+mod completions;
 mod embeddings;
 pub mod error;
 pub mod layers;
@@ -72,6 +73,7 @@ pub fn router(worker: Arc<Worker>) -> Router {
     // Without a layer: a layer boxes every request's future once more.
     let caller = Router::new()
         .route("/v1/chat/completions", post(chat::create))
+        .route("/v1/completions", post(completions::create))
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))

@@ -30,6 +30,8 @@ const MAX_TAG_BYTES: usize = 64;
 pub enum Surface {
     /// `POST /v1/chat/completions`.
     Chat,
+    /// `POST /v1/completions`.
+    Completions,
     /// `POST /v1/messages`.
     Messages,
     /// `POST /v1/messages/count_tokens`.
@@ -43,6 +45,7 @@ impl Surface {
     pub fn client(self) -> Client {
         match self {
             Surface::Chat | Surface::Embeddings => Client::OpenAi,
+            Surface::Completions => Client::Completions,
             Surface::Messages | Surface::CountTokens => Client::Anthropic,
         }
     }
@@ -148,7 +151,7 @@ impl Call {
     pub async fn read(limits: &Limits, surface: Surface, head: Head, body: Body) -> Result<Call, Refusal> {
         let body = read_body(limits, &head.headers, body).await?;
         let (payload, fields) = match surface {
-            Surface::Chat | Surface::Messages => {
+            Surface::Chat | Surface::Completions | Surface::Messages => {
                 let mut request = wire::read_chat(surface.client(), &body)?;
                 let fields = std::mem::take(&mut request.extensions);
                 (Payload::Chat(request), fields)

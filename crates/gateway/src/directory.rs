@@ -264,7 +264,7 @@ impl Directory {
                 metrics: metrics.offer(&provider.name, "other"),
                 uri: {
                     let path = match surface {
-                        Surface::Chat | Surface::Messages | Surface::CountTokens => {
+                        Surface::Chat | Surface::Completions | Surface::Messages | Surface::CountTokens => {
                             wire::chat_path(provider.config.dialect)
                         }
                         Surface::Embeddings => embeddings_path(provider.config.dialect),

@@ -8,6 +8,7 @@
 pub mod anthropic;
 pub mod chat;
 mod choices;
+pub mod completions;
 pub mod embeddings;
 pub mod error;
 pub mod error_body;
@@ -134,6 +135,7 @@ pub fn read_chat(client: Client, body: &[u8]) -> Result<openai::Request, Error> 
     match client {
         Client::OpenAi => openai::read(body),
         Client::Anthropic => anthropic::read(body),
+        Client::Completions => completions::read(body),
     }
 }
 
@@ -145,6 +147,7 @@ pub fn chat_prompt(client: Client, body: &[u8]) -> Result<Prompt, Error> {
     match client {
         Client::OpenAi => openai::prompt(body),
         Client::Anthropic => anthropic::prompt(body),
+        Client::Completions => completions::prompt(body),
     }
 }
 
@@ -156,6 +159,7 @@ pub fn decode_chat(client: Client, body: &[u8]) -> Result<chat::Chat<'_>, Error>
     match client {
         Client::OpenAi => openai::decode(body),
         Client::Anthropic => anthropic::decode(body),
+        Client::Completions => completions::decode(body),
     }
 }
 
@@ -172,7 +176,7 @@ pub fn encode_chat(
     recall: impl Fn(&str) -> Option<Vec<chat::Thought<'static>>>,
 ) -> Result<Encoded, Error> {
     let mut loss = Loss::default();
-    if client.dialect() == target.dialect {
+    if client.speaks(target.dialect) {
         let text = openai::request::text_of(body)?;
         let members = openai::request::outline_of(text)?;
         let asks_usage = request.stream && client == Client::OpenAi;
@@ -212,13 +216,14 @@ pub fn translate_answer(
     let answer = match (from, client) {
         (Dialect::OpenAi, Client::OpenAi) => return openai::answer::observe(body),
         (Dialect::Anthropic, Client::Anthropic) => return anthropic::answer::observe(body),
-        (Dialect::OpenAi, Client::Anthropic) => openai::decode::decode_answer(&body)?,
-        (Dialect::Anthropic, Client::OpenAi) => anthropic::decode_answer(&body)?,
+        (Dialect::OpenAi, Client::Anthropic | Client::Completions) => openai::decode::decode_answer(&body)?,
+        (Dialect::Anthropic, Client::OpenAi | Client::Completions) => anthropic::decode_answer(&body)?,
         (Dialect::Ollama, _) => ollama::decode_answer(&body)?,
     };
     let body = match client {
         Client::OpenAi => openai::encode_answer(&answer, context),
         Client::Anthropic => anthropic::encode_answer(&answer, context),
+        Client::Completions => completions::encode_answer(&answer, context),
     };
     let kept = Kept::of(&answer);
     Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish, kept })

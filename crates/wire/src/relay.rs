@@ -13,7 +13,7 @@ use crate::generated::Generated;
 use crate::openai::{answer, stream};
 use crate::types::{AnswerContext, Client, Kept, Piece, StreamFault};
 use crate::usage::Usage;
-use crate::{Dialect, Quirk, anthropic, ollama, openai};
+use crate::{Dialect, Quirk, anthropic, completions, ollama, openai};
 
 /// Reasoning that is longer is not kept.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
@@ -88,6 +88,7 @@ impl Decoder {
 enum Encoder {
     OpenAi(openai::Encoder),
     Anthropic(anthropic::Encoder),
+    Completions(completions::Encoder),
 }
 
 /// The chunk that is the last one unless another follows.
@@ -108,13 +109,18 @@ impl Relay {
         let source = match (from, client) {
             (Dialect::OpenAi, Client::OpenAi) => Source::OpenAi { reader: reader(), usage_in_x_groq, is_named: false },
             (Dialect::Anthropic, Client::Anthropic) => Source::Anthropic { reader: reader(), observer: Box::default() },
-            (Dialect::OpenAi, Client::Anthropic) => decoded(Decoder::OpenAi(openai::Decoder::new(usage_in_x_groq))),
-            (Dialect::Anthropic, Client::OpenAi) => decoded(Decoder::Anthropic(anthropic::Decoder::new())),
+            (Dialect::OpenAi, Client::Anthropic | Client::Completions) => {
+                decoded(Decoder::OpenAi(openai::Decoder::new(usage_in_x_groq)))
+            }
+            (Dialect::Anthropic, Client::OpenAi | Client::Completions) => {
+                decoded(Decoder::Anthropic(anthropic::Decoder::new()))
+            }
             (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new())),
         };
         let encoder = match client {
             Client::OpenAi => Encoder::OpenAi(openai::Encoder::new(context)),
             Client::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(context)),
+            Client::Completions => Encoder::Completions(completions::Encoder::new(context)),
         };
         Relay {
             source,
@@ -241,7 +247,7 @@ impl Relay {
         let finish = |choice| Event::Finish { choice, reason: Finish::Length };
         let events: Vec<Event> = match &self.encoder {
             Encoder::OpenAi(encoder) => encoder.unfinished().map(finish).collect(),
-            Encoder::Anthropic(_) => vec![finish(0)],
+            Encoder::Anthropic(_) | Encoder::Completions(_) => vec![finish(0)],
         };
         self.encode(&events);
         self.complete_with_usage();
@@ -373,16 +379,16 @@ impl Relay {
                 Event::Usage(usage) => self.usage.merge(*usage),
                 Event::Finish { reason, .. } => self.finish = Some(reason.clone()),
             }
-            let encoder = match &mut self.encoder {
-                Encoder::OpenAi(encoder) => encoder,
+            match &mut self.encoder {
+                Encoder::OpenAi(encoder) => encoder.encode(event, &mut payloads),
+                Encoder::Completions(encoder) => payloads.extend(encoder.encode(event)),
                 Encoder::Anthropic(encoder) => {
                     encoder.encode(event, &mut payloads);
                     let frames = payloads.drain(..).map(|bytes| Piece::Frame { bytes: bytes.into(), content: true });
                     self.pieces.extend(frames);
                     continue;
                 }
-            };
-            encoder.encode(event, &mut payloads);
+            }
             let ends = matches!(event, Event::Finish { .. });
             let content = !ends;
             let last = if ends { payloads.pop() } else { None };
@@ -433,7 +439,12 @@ impl Relay {
                 self.release();
                 self.held = Some(Held::Usage(usage.into()));
             }
-            Encoder::OpenAi(_) => {}
+            Encoder::Completions(encoder) if self.include_usage => {
+                let usage = encoder.usage_chunk(&self.usage);
+                self.release();
+                self.held = Some(Held::Usage(usage.into()));
+            }
+            Encoder::OpenAi(_) | Encoder::Completions(_) => {}
             Encoder::Anthropic(encoder) => {
                 let mut frames = Vec::new();
                 let last = encoder.end(&self.usage, &mut frames);

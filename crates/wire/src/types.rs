@@ -48,21 +48,24 @@ pub enum Client {
     OpenAi,
     /// Anthropic's messages.
     Anthropic,
+    /// OpenAI's older completions.
+    Completions,
 }
 
 impl Client {
-    /// What a provider speaks whose bytes are this client's.
-    pub fn dialect(self) -> Dialect {
+    /// Whether a provider of that dialect is sent this client's own bytes.
+    pub fn speaks(self, dialect: Dialect) -> bool {
         match self {
-            Client::OpenAi => Dialect::OpenAi,
-            Client::Anthropic => Dialect::Anthropic,
+            Client::OpenAi => dialect == Dialect::OpenAi,
+            Client::Anthropic => dialect == Dialect::Anthropic,
+            Client::Completions => false,
         }
     }
 
     /// The frame of a stream's last event, and of its end where the dialect has a mark for that.
     pub fn last_frame(self, payload: &[u8], is_done: bool) -> Bytes {
         let (head, tail): (&[u8], &[u8]) = match self {
-            Client::OpenAi => (b"data: ", if is_done { DONE } else { b"" }),
+            Client::OpenAi | Client::Completions => (b"data: ", if is_done { DONE } else { b"" }),
             Client::Anthropic => (b"event: message_stop\ndata: ", b""),
         };
         [head, payload, b"\n\n", tail].concat().into()
@@ -71,7 +74,7 @@ impl Client {
     /// The frame of a stream's end, where the dialect has one.
     pub fn done_frame(self) -> Option<Bytes> {
         match self {
-            Client::OpenAi => Some(Bytes::from_static(DONE)),
+            Client::OpenAi | Client::Completions => Some(Bytes::from_static(DONE)),
             Client::Anthropic => None,
         }
     }

@@ -301,7 +301,7 @@ impl<'a> ErrorAnswer<'a> {
     /// The body in the client's shape.
     pub fn body(&self, client: Client, request_id: &str) -> String {
         match client {
-            Client::OpenAi => self.openai_body(),
+            Client::OpenAi | Client::Completions => self.openai_body(),
             Client::Anthropic => {
                 let error = AnthropicError {
                     kind: self.anthropic_kind(),
@@ -317,7 +317,7 @@ impl<'a> ErrorAnswer<'a> {
     /// The same as the last event of a stream.
     pub fn frame(&self, client: Client, request_id: &str) -> Bytes {
         let name = match client {
-            Client::OpenAi => "",
+            Client::OpenAi | Client::Completions => "",
             Client::Anthropic => "event: error\n",
         };
         format!("{name}data: {}\n\n", self.body(client, request_id)).into()

@@ -25,7 +25,7 @@ use crate::usage::MonthReport;
 pub(super) struct Root {
     name: &'static str,
     version: &'static str,
-    endpoints: [&'static str; 16],
+    endpoints: [&'static str; 17],
 }
 
 pub(super) async fn root() -> Json<Root> {
@@ -34,6 +34,7 @@ pub(super) async fn root() -> Json<Root> {
         version: env!("CARGO_PKG_VERSION"),
         endpoints: [
             "POST /v1/chat/completions",
+            "POST /v1/completions",
             "POST /v1/messages",
             "POST /v1/messages/count_tokens",
             "POST /v1/embeddings",

@@ -259,3 +259,33 @@ async fn embeddings_come_as_floats_or_base64_from_either_dialect() {
         assert!(floats.json()["x-gateway"]["cost_usd"].is_number(), "{model}: {}", floats.text());
     }
 }
+
+/// OpenAI's older API, answered by chat models of any dialect.
+#[tokio::test]
+async fn completions_are_answered_by_any_model() {
+    let gateway = Gateway::with_upstreams().await;
+    for model in ["gpt-4o-mini", "llama3.2"] {
+        let body = json!({"model": model, "prompt": "Hello", "max_tokens": 50});
+        let plain = gateway.post("/v1/completions", &body).await;
+        assert_eq!(plain.status, 200, "{}", plain.text());
+        let json = plain.json();
+        assert_eq!(json["object"], "text_completion");
+        assert!(json["choices"][0]["text"].as_str().unwrap().starts_with("A gateway"), "{json}");
+        assert!(json["usage"]["total_tokens"].as_u64().unwrap() > 0 && json["x-gateway"]["model"] == model);
+
+        let mut streamed = body.clone();
+        streamed["stream"] = json!(true);
+        streamed["stream_options"] = json!({"include_usage": true});
+        let stream = gateway.post("/v1/completions", &streamed).await;
+        let events = stream.events();
+        assert_eq!(events.last().unwrap(), "[DONE]", "{}", stream.text());
+        let chunks: Vec<Value> = events.iter().filter_map(|event| serde_json::from_str(event).ok()).collect();
+        let text: String = chunks.iter().filter_map(|chunk| chunk["choices"][0]["text"].as_str()).collect();
+        assert_eq!(text, json["choices"][0]["text"].as_str().unwrap());
+        assert!(chunks.last().unwrap()["usage"]["completion_tokens"].as_u64().unwrap() > 0);
+        assert_eq!(chunks[chunks.len() - 2]["choices"][0]["finish_reason"], "stop");
+    }
+    let echo = json!({"model": "gpt-4o-mini", "prompt": "Hello", "echo": true});
+    let refused = gateway.post("/v1/completions", &echo).await;
+    assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("echo")));
+}

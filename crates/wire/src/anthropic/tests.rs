@@ -442,7 +442,7 @@ fn relayed(from: Dialect, client: Client, slices: &[&[u8]]) -> (Vec<u8>, Option<
 fn folded(client: Client, bytes: &[u8]) -> Answer {
     let mut events = Vec::new();
     match client {
-        Client::OpenAi => {
+        Client::OpenAi | Client::Completions => {
             let mut decoder = crate::openai::Decoder::new(false);
             decoder.push(bytes::Bytes::copy_from_slice(bytes), &mut events).unwrap();
         }

@@ -274,7 +274,7 @@ fn call_id(answer_id: &str, index: u32, head: &ToolCallHead) -> String {
 
 /// OpenAI's `usage` object.
 #[derive(Serialize)]
-struct Counts {
+pub(crate) struct Counts {
     #[serde(skip_serializing_if = "Option::is_none")]
     prompt_tokens: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
