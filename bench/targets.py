@@ -10,7 +10,7 @@ extra    extra fields of the request body
 key      options of the gateway key that is made before it starts; None: no key
 version  shell command that prints the version
 
-The upstream is the mock at MOCK: /v1 in OpenAI's dialect, /api in Ollama's.
+The upstream is the mock at MOCK: /v1 in OpenAI's dialect and in Anthropic's, /api in Ollama's.
 """
 
 import dataclasses
@@ -57,6 +57,7 @@ def ours(name: str, port: int, model: str, key: list[str] | None) -> Target:
         environment={
             "PORT": str(port), "HOST": "127.0.0.1", "LOG_LEVEL": "warn",
             "OPENAI_API_KEY": "sk-mock", "OPENAI_BASE_URL": f"{MOCK}/v1", "OLLAMA_URL": MOCK,
+            "ANTHROPIC_API_KEY": "sk-mock", "ANTHROPIC_BASE_URL": f"{MOCK}/v1",
         },
     )
 
@@ -71,7 +72,11 @@ TARGETS = [
     ours("ours", 9210, "openai/gpt-4o-mini", KEY),
 ]
 # Measured only when named: every chunk translated from another dialect.
-ON_REQUEST = [ours("ours-ollama", 9211, "ollama/llama3.2", KEY), ours("ours-open", 9212, "openai/gpt-4o-mini", None)]
+ON_REQUEST = [
+    ours("ours-ollama", 9211, "ollama/llama3.2", KEY),
+    ours("ours-anthropic", 9213, "anthropic/claude-haiku-4-5", KEY),
+    ours("ours-open", 9212, "openai/gpt-4o-mini", None),
+]
 
 
 def peers(folder: pathlib.Path) -> list[Target]:

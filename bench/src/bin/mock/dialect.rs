@@ -55,7 +55,7 @@ impl Dialect {
         Dialect {
             stream_type: "text/event-stream; charset=utf-8",
             models: Bytes::from_static(
-                br#"{"object":"list","data":[{"id":"gpt-4o-mini","object":"model","created":1721172741,"owned_by":"system"}]}"#,
+                br#"{"object":"list","data":[{"id":"gpt-4o-mini","object":"model","created":1721172741,"owned_by":"system"},{"id":"claude-haiku-4-5-20251001","type":"model","display_name":"Claude Haiku 4.5"}]}"#,
             ),
             whole: format!(
                 r#"{{"id":"chatcmpl-000000000000000000000000benchm","object":"chat.completion","created":1760000000,"model":"gpt-4o-mini-2024-07-18","choices":[{{"index":0,"message":{{"role":"assistant","content":"{ANSWER}","refusal":null,"annotations":[]}},"logprobs":null,"finish_reason":"stop"}}],"usage":{OPENAI_USAGE},"service_tier":"default","system_fingerprint":"fp_0000bench0"}}"#
@@ -65,6 +65,43 @@ impl Dialect {
             parts: WORDS.iter().map(|word| choice(&format!(r#"{{"content":"{word}"}}"#), "null").into()).collect(),
             tail: format!("{stop}{done}").into(),
             tail_with_usage: format!("{stop}{}{done}", chunk("", OPENAI_USAGE)).into(),
+        }
+    }
+
+    pub fn anthropic() -> Dialect {
+        let event = |kind: &str, rest: &str| format!("event: {kind}\ndata: {{\"type\":\"{kind}\"{rest}}}\n\n");
+        let message = |content: &str, stop: &str, output: u32| {
+            format!(
+                r#"{{"id":"msg_00000000000000000benchm","type":"message","role":"assistant","model":"claude-haiku-4-5-20251001","content":[{content}],"stop_reason":{stop},"stop_sequence":null,"usage":{{"input_tokens":182,"cache_creation_input_tokens":0,"cache_read_input_tokens":0,"cache_creation":{{"ephemeral_5m_input_tokens":0,"ephemeral_1h_input_tokens":0}},"output_tokens":{output},"service_tier":"standard"}}}}"#
+            )
+        };
+        let part = |word: &str| {
+            let delta = format!(r#","index":0,"delta":{{"type":"text_delta","text":"{word}"}}"#);
+            event("content_block_delta", &delta)
+        };
+        let begin = r#","index":0,"content_block":{"type":"text","text":""}"#;
+        let head = [
+            event("message_start", &format!(",\"message\":{}", message("", "null", 1))),
+            event("content_block_start", begin),
+        ];
+        let tail = [
+            event("content_block_stop", r#","index":0"#),
+            event(
+                "message_delta",
+                r#","delta":{"stop_reason":"end_turn","stop_sequence":null},"usage":{"output_tokens":120}"#,
+            ),
+            event("message_stop", ""),
+        ];
+        let tail: Bytes = tail.concat().into();
+        Dialect {
+            stream_type: "text/event-stream; charset=utf-8",
+            // The list is one with OpenAI's: both stand at `/v1/models`.
+            models: Bytes::new(),
+            whole: message(&format!(r#"{{"type":"text","text":"{ANSWER}"}}"#), r#""end_turn""#, 120).into(),
+            head: head.concat().into(),
+            parts: WORDS.iter().map(|word| part(word).into()).collect(),
+            tail: tail.clone(),
+            tail_with_usage: tail,
         }
     }
 

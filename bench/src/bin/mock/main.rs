@@ -1,6 +1,6 @@
 //! The upstream of every measurement: an imitation provider on 127.0.0.1, one thread, bodies built beforehand.
 //!
-//! `mock --port 9100`. It speaks OpenAI's `/v1/chat/completions` and Ollama's `/api/chat`, plain and streamed, and lists
+//! `mock --port 9100`. It speaks OpenAI's `/v1/chat/completions`, Anthropic's `/v1/messages` and Ollama's `/api/chat`, plain and streamed, and lists
 //! one model in either's manner. `[mock chunks=20 delay_ms=100]` anywhere in the request, so in a prompt, which every
 //! gateway passes on, sets the length of a stream and the pause between its chunks. `GET /__stats` tells how many
 //! requests, streams and chunks were served, so that a gateway's cache or retry cannot pass for speed.
@@ -30,6 +30,7 @@ const DEFAULT_CHUNKS: usize = 20;
 
 struct Mock {
     openai: Rc<Dialect>,
+    anthropic: Rc<Dialect>,
     ollama: Rc<Dialect>,
     requests: Cell<u64>,
     streams: Cell<u64>,
@@ -42,6 +43,7 @@ impl Mock {
         let body = body.collect().await.map(|whole| whole.to_bytes()).unwrap_or_default();
         match head.uri.path() {
             "/v1/chat/completions" => self.chat(&self.openai, is_true(&body, b"\"stream\""), &body),
+            "/v1/messages" => self.chat(&self.anthropic, is_true(&body, b"\"stream\""), &body),
             // Ollama streams unless told not to.
             "/api/chat" => {
                 let streamed = is_true(&body, b"\"stream\"") || memmem::find(&body, b"\"stream\"").is_none();
@@ -132,6 +134,7 @@ fn main() -> std::io::Result<()> {
     let port: u16 = port.parse().expect("a port");
     let mock = Rc::new(Mock {
         openai: Rc::new(Dialect::openai()),
+        anthropic: Rc::new(Dialect::anthropic()),
         ollama: Rc::new(Dialect::ollama()),
         requests: Cell::default(),
         streams: Cell::default(),
