@@ -7,6 +7,7 @@
 mod answer;
 mod request;
 mod stream;
+mod tags;
 pub(crate) mod window;
 
 pub use answer::decode_answer;

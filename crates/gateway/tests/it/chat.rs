@@ -146,6 +146,7 @@ async fn a_stream_that_ends_without_done_after_its_finish_is_complete() {
     assert_eq!(answer.events().last().map(String::as_str), Some("[DONE]"));
 }
 
+/// TRAPS 26.
 #[tokio::test]
 async fn a_long_wait_for_the_first_content_sends_keep_alives_and_then_the_answer() {
     let gateway = Gateway::with_settings("", &[("KEEPALIVE_AFTER_SECONDS", "1")]).await;

@@ -62,7 +62,7 @@ async fn the_official_node_sdk_works_through_the_gateway() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_ollama_imitation_by_others_is_understood() {
+async fn imitations_by_others_are_understood() {
     let folder = beside_the_modules();
 
     let mut node = node(&folder, &["aimock.test.mjs"]);

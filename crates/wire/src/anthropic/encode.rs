@@ -8,6 +8,9 @@ use crate::event::{Event, Finish, ToolCallHead};
 use crate::types::AnswerContext;
 use crate::usage::Usage;
 
+/// What calls that wait may hold together. No model writes more; a provider that does gets its arguments cut.
+const MAX_WAITING_BYTES: usize = 8 * 1024 * 1024;
+
 /// Encoder of one stream. Of several choices the first is written.
 #[derive(Debug)]
 pub struct Encoder {
@@ -18,6 +21,7 @@ pub struct Encoder {
     open: Option<Open>,
     /// Calls that began while another was under way.
     waiting: Vec<Waiting>,
+    waiting_bytes: usize,
     finish: Option<Finish>,
 }
 
@@ -73,7 +77,7 @@ impl Completeness {
 impl Encoder {
     /// An encoder at the start of a stream.
     pub fn new(context: AnswerContext) -> Encoder {
-        Encoder { context, is_begun: false, blocks: 0, open: None, waiting: Vec::new(), finish: None }
+        Encoder { context, is_begun: false, blocks: 0, open: None, waiting: Vec::new(), waiting_bytes: 0, finish: None }
     }
 
     /// Notes that the provider began a block, or ended it, in an event that was handed on as it came.
@@ -175,6 +179,7 @@ impl Encoder {
     /// Closes the block under way, and writes the calls that waited for its end.
     fn close_all(&mut self, out: &mut Vec<Vec<u8>>) {
         self.close(out);
+        self.waiting_bytes = 0;
         for Waiting { index, head, arguments } in std::mem::take(&mut self.waiting) {
             self.open_call(index, &head, &arguments, out);
             self.close(out);
@@ -189,8 +194,11 @@ impl Encoder {
                     self.delta(&json!({"type": "input_json_delta", "partial_json": piece}), out);
                 }
             }
-            // Its arguments may go on: the new call waits.
-            (Some(Open::Call { arguments, .. }), Some(head)) if !arguments.is_complete => {
+            // Its arguments may go on: the new call waits, unless too much waits already.
+            (Some(Open::Call { arguments, .. }), Some(head))
+                if !arguments.is_complete && self.waiting_bytes <= MAX_WAITING_BYTES =>
+            {
+                self.waiting_bytes = self.waiting_bytes.saturating_add(head.name.len()).saturating_add(piece.len());
                 self.waiting.push(Waiting { index, head: head.clone(), arguments: piece.to_owned() });
             }
             (_, Some(head)) => {
@@ -199,7 +207,10 @@ impl Encoder {
                 self.open_call(index, head, piece, out);
             }
             (_, None) => {
-                if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.index == index) {
+                self.waiting_bytes = self.waiting_bytes.saturating_add(piece.len());
+                if let Some(waiting) = self.waiting.iter_mut().find(|waiting| waiting.index == index)
+                    && self.waiting_bytes <= MAX_WAITING_BYTES
+                {
                     waiting.arguments.push_str(piece);
                 }
             }

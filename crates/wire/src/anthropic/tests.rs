@@ -251,7 +251,7 @@ fn effort_becomes_a_budget_or_an_effort_and_bends_what_does_not_go_with_it() {
     assert_eq!((none.get("thinking"), lost), (None, vec!["reasoning_effort".to_owned()]));
     let (unknown, lost) = sent(&ask(json!({"reasoning_effort": "low"})));
     assert_eq!((unknown.get("thinking"), lost), (None, vec!["reasoning_effort".to_owned()]));
-    // Nobody asked: nothing is set (TRAPS 16).
+    // TRAPS 16: nobody asked, so nothing is set.
     assert_eq!(sent_to(Thinking::Adaptive, &ask(json!({}))).0.get("thinking"), None);
 }
 

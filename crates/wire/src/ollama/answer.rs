@@ -3,6 +3,8 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::stream::split;
+use super::tags::Tags;
 use crate::event::{Answer, Event, Finish, ToolCallHead};
 use crate::lenient::Lenient;
 use crate::usage::{Usage, count};
@@ -23,8 +25,10 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
     }
     let mut events = Vec::new();
     object.events(&mut 0, &mut events);
-    let mut answer = Answer::default();
-    events.into_iter().for_each(|event| answer.fold(event));
+    let (mut tags, mut answer, mut told) = (Tags::default(), Answer::default(), Vec::new());
+    split(events, &mut tags, &mut told);
+    tags.end(&mut told);
+    told.into_iter().for_each(|event| answer.fold(event));
     Ok(answer)
 }
 

@@ -1,6 +1,7 @@
 //! Ollama's stream to canonical events.
 
 use super::answer::Object;
+use super::tags::Tags;
 use crate::event::Event;
 use crate::framing::ndjson::Lines;
 use crate::{Dialect, StreamFault};
@@ -15,6 +16,7 @@ pub struct Decoder {
 #[derive(Debug, Default)]
 struct State {
     calls: u32,
+    tags: Tags,
     has_output: bool,
     is_done: bool,
 }
@@ -72,9 +74,24 @@ impl State {
             return Err(StreamFault::Truncated);
         }
         self.is_done = object.done;
-        let before = out.len();
-        object.events(&mut self.calls, out);
-        self.has_output |= out.len() > before;
+        let mut events = Vec::new();
+        object.events(&mut self.calls, &mut events);
+        self.has_output |= !events.is_empty();
+        split(events, &mut self.tags, out);
         Ok(())
+    }
+}
+
+/// Hands events on, text by what it is: written text or reasoning.
+pub(super) fn split(events: Vec<Event>, tags: &mut Tags, out: &mut Vec<Event>) {
+    for event in events {
+        match event {
+            Event::Text { text, .. } => tags.push(&text, out),
+            Event::Finish { .. } => {
+                tags.end(out);
+                out.push(event);
+            }
+            other => out.push(other),
+        }
     }
 }

@@ -340,7 +340,8 @@ proptest! {
         let (events, outcome) = decode(stream.as_bytes().chunks(7));
 
         let seen = events.into_iter().filter_map(|event| match event { Event::Text { text, .. } => Some(text), _ => None });
-        prop_assert_eq!(seen.collect::<Vec<_>>(), texts);
+        // What may be the beginning of a tag waits for the next piece.
+        prop_assert_eq!(seen.collect::<String>(), texts.concat());
         prop_assert_eq!(outcome, Ok(()));
     }
 }

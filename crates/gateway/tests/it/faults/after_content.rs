@@ -38,6 +38,7 @@ fn error_of(answer: &Answer) -> Value {
     last
 }
 
+/// TRAPS 19 and 20: an error event, no `[DONE]`, and nobody is asked again.
 #[tokio::test]
 async fn a_connection_that_breaks() {
     assert!(!interrupted("chunks=6 cut=3", "", "stream_interrupted").await.is_empty());

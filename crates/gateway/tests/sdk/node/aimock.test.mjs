@@ -1,4 +1,4 @@
-// A second opinion: an Ollama imitation that others wrote stands behind the gateway's Ollama provider.
+// A second opinion: an imitation of Ollama and of Anthropic that others wrote stands behind the gateway's providers.
 
 import assert from 'node:assert/strict';
 import { spawn } from 'node:child_process';
@@ -15,6 +15,8 @@ import OpenAI from 'openai';
 import { user } from './gateway.mjs';
 
 const MODEL = 'llama3.2';
+const CLAUDE = 'claude-sonnet-4-6';
+const PROVIDER_OF = { [MODEL]: 'ollama', [`anthropic/${CLAUDE}`]: 'anthropic' };
 const START_LIMIT_MS = 30_000;
 const TOOL = {
   type: 'function',
@@ -26,19 +28,27 @@ let folder, gateway, client;
 
 before(async () => {
   // The models that its answers name are the models that it lists.
-  imitation.on({ userMessage: 'hello', model: MODEL }, { content: 'Hi there, from the other imitation.' });
-  imitation.on({ userMessage: 'weather', model: MODEL }, {
-    toolCalls: [
-      { name: 'get_weather', arguments: JSON.stringify({ city: 'Oslo' }) },
-      { name: 'get_weather', arguments: JSON.stringify({ city: 'Rome' }) },
-    ],
-  });
+  for (const model of [MODEL, CLAUDE]) {
+    imitation.on({ userMessage: 'hello', model }, { content: 'Hi there, from the other imitation.' });
+    imitation.on({ userMessage: 'weather', model }, {
+      toolCalls: [
+        { name: 'get_weather', arguments: JSON.stringify({ city: 'Oslo' }) },
+        { name: 'get_weather', arguments: JSON.stringify({ city: 'Rome' }) },
+      ],
+    });
+  }
   await imitation.start();
   folder = await mkdtemp(join(tmpdir(), 'gateway-aimock-'));
   const port = await freePort();
   gateway = spawn(process.env.GATEWAY_BINARY, ['serve'], {
     cwd: folder,
-    env: { PATH: process.env.PATH, PORT: `${port}`, OLLAMA_URL: imitation.url },
+    env: {
+      PATH: process.env.PATH,
+      PORT: `${port}`,
+      OLLAMA_URL: imitation.url,
+      ANTHROPIC_API_KEY: 'unused',
+      ANTHROPIC_BASE_URL: `${imitation.url}/v1`,
+    },
     stdio: ['ignore', 'inherit', 'inherit'],
   });
   client = new OpenAI({ baseURL: `http://127.0.0.1:${port}/v1`, apiKey: 'unused' });
@@ -73,30 +83,33 @@ async function isListed() {
   }
 }
 
-test('a chat is answered', async () => {
-  const answer = await client.chat.completions.create({ model: MODEL, messages: user('hello') });
+for (const [model, provider] of Object.entries(PROVIDER_OF)) {
+  test(`${provider}: a chat is answered`, async () => {
+    const answer = await client.chat.completions.create({ model, messages: user('hello') });
 
-  assert.equal(answer.choices[0].message.content, 'Hi there, from the other imitation.');
-  assert.equal(answer['x-gateway'].provider, 'ollama');
-});
-
-test('a chat is streamed', async () => {
-  const stream = client.chat.completions.stream({ model: MODEL, messages: user('hello') });
-
-  assert.equal(await stream.finalContent(), 'Hi there, from the other imitation.');
-});
-
-for (const manner of ['create', 'stream']) {
-  test(`tools are called (${manner})`, async () => {
-    const body = { model: MODEL, messages: user('weather'), tools: [TOOL] };
-    const completion =
-      manner === 'create'
-        ? await client.chat.completions.create(body)
-        : await client.chat.completions.stream(body).finalChatCompletion();
-
-    const [choice] = completion.choices;
-    assert.equal(choice.finish_reason, 'tool_calls');
-    const cities = choice.message.tool_calls.map((call) => JSON.parse(call.function.arguments).city);
-    assert.deepEqual(cities, ['Oslo', 'Rome']);
+    assert.equal(answer.choices[0].message.content, 'Hi there, from the other imitation.');
+    assert.equal(answer.choices[0].finish_reason, 'stop');
+    assert.equal(answer['x-gateway'].provider, provider);
   });
+
+  test(`${provider}: a chat is streamed`, async () => {
+    const stream = client.chat.completions.stream({ model, messages: user('hello') });
+
+    assert.equal(await stream.finalContent(), 'Hi there, from the other imitation.');
+  });
+
+  for (const manner of ['create', 'stream']) {
+    test(`${provider}: tools are called (${manner})`, async () => {
+      const body = { model, messages: user('weather'), tools: [TOOL] };
+      const completion =
+        manner === 'create'
+          ? await client.chat.completions.create(body)
+          : await client.chat.completions.stream(body).finalChatCompletion();
+
+      const [choice] = completion.choices;
+      assert.equal(choice.finish_reason, 'tool_calls');
+      const cities = choice.message.tool_calls.map((call) => JSON.parse(call.function.arguments).city);
+      assert.deepEqual(cities, ['Oslo', 'Rome']);
+    });
+  }
 }
