@@ -126,7 +126,7 @@ fn ranked(
         return Err(Refusal::ModelNotAllowed { model: request.model.clone() });
     }
     let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| candidate(offer)).collect();
-    let difficulty = Difficulty::of(&Features::of(&openai::decode(&call.body)?));
+    let difficulty = Difficulty::of(&Features::of(&wire::decode_chat(call.surface.client(), &call.body)?));
     let settings = &live.config.routing;
     let policy = Policy { goal, prefer_local: settings.prefer_local, prefer_local_ratio: settings.prefer_local_ratio };
     let plan = routing::plan(&candidates, &needs(call, request), difficulty, &policy);

@@ -397,3 +397,23 @@ async fn what_would_be_lost_is_told_and_is_refused_to_who_is_strict() {
     assert_eq!((whole.status.as_u16(), by_header.status.as_u16()), (200, 400), "{}", whole.text());
     assert!(whole.json()["x-gateway"].get("losses").is_none());
 }
+
+#[tokio::test]
+async fn auto_chooses_for_requests_of_every_surface() {
+    let world = World::new().await;
+    let tools = json!([{"name": "f", "input_schema": {"type": "object"}}]);
+    let messages = json!([{"role": "user", "content": [{"type": "text", "text": "Hello"}]},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "toolu_1", "name": "f", "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "toolu_1", "content": "42"}]}]);
+
+    let said = world.say("auto", "", json!({"messages": messages, "tools": tools})).await;
+    let completed = world.gateway.post("/v1/completions", &json!({"model": "cheap", "prompt": "Hello"})).await;
+    let counted =
+        world.gateway.post("/v1/messages/count_tokens", &json!({"model": "fast", "messages": messages})).await;
+
+    for answer in [&said, &completed, &counted] {
+        assert_eq!(answer.status, 200, "{}", answer.text());
+    }
+    assert!(said.json()["x-gateway"]["routing_decision"].as_str().unwrap().starts_with("balanced: "));
+    assert!(completed.json()["x-gateway"]["routing_decision"].as_str().unwrap().contains("complexity"));
+}
