@@ -159,7 +159,8 @@ impl Provider {
             (None, _) => base.to_owned() + path,
         };
         if let Some(query) = &self.config.query {
-            full = format!("{full}?{query}");
+            let mark = if full.contains('?') { '&' } else { '?' };
+            full = format!("{full}{mark}{query}");
         }
         let mut parts = self.base.clone().into_parts();
         parts.path_and_query = PathAndQuery::try_from(full).ok().or(parts.path_and_query);

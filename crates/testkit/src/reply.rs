@@ -75,7 +75,13 @@ impl Reply {
     }
 
     /// The response with the directive's faults in it.
-    pub(crate) fn into_response(self, directive: &Directive, number: usize, counts: Arc<Counts>) -> Response<Script> {
+    pub(crate) fn into_response(
+        self,
+        directive: &Directive,
+        number: usize,
+        counts: Arc<Counts>,
+        limit_name: fn(&str, &str) -> String,
+    ) -> Response<Script> {
         let body = match self.content {
             Content::Stream(frames) => Script::stream(frames.into_steps(directive), counts),
             Content::Whole(text) if directive.cut.is_some() => Script::broken(Bytes::from(text), counts),
@@ -101,7 +107,7 @@ impl Reply {
         if let Some(left) = directive.left_percent {
             for (name, value) in [("limit", 100), ("remaining", left)] {
                 for unit in ["requests", "tokens"] {
-                    if let Ok(name) = HeaderName::try_from(format!("x-ratelimit-{name}-{unit}")) {
+                    if let Ok(name) = HeaderName::try_from(limit_name(name, unit)) {
                         headers.insert(name, value.into());
                     }
                 }

@@ -264,7 +264,11 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         (Ok(_), Vendor::Anthropic) => anthropic::answer(&asked),
         (Ok(_), Vendor::Ollama) => ollama::answer(&asked),
     };
-    Ok(reply.into_response(&directive, number, Arc::clone(&state.counts)))
+    let limit_name = match vendor {
+        Vendor::OpenAi | Vendor::Ollama => |what: &str, unit: &str| format!("x-ratelimit-{what}-{unit}"),
+        Vendor::Anthropic => |what: &str, unit: &str| format!("anthropic-ratelimit-{unit}-{what}"),
+    };
+    Ok(reply.into_response(&directive, number, Arc::clone(&state.counts), limit_name))
 }
 
 /// A connection, as long as it is open.

@@ -103,6 +103,29 @@ pub fn is_end_of_stream(bytes: &[u8]) -> bool {
     bytes.ends_with(b"data: [DONE]\n\n") || last_event.get(start..).is_some_and(is_last)
 }
 
+/// The headers in which a provider tells of its rate limits, for requests and for tokens: what is left, of how many, and
+/// when all of it is there again.
+pub fn rate_limit_headers(dialect: Dialect) -> [[&'static str; 3]; 2] {
+    match dialect {
+        Dialect::OpenAi | Dialect::Ollama => [
+            ["x-ratelimit-remaining-requests", "x-ratelimit-limit-requests", "x-ratelimit-reset-requests"],
+            ["x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"],
+        ],
+        Dialect::Anthropic => [
+            [
+                "anthropic-ratelimit-requests-remaining",
+                "anthropic-ratelimit-requests-limit",
+                "anthropic-ratelimit-requests-reset",
+            ],
+            [
+                "anthropic-ratelimit-tokens-remaining",
+                "anthropic-ratelimit-tokens-limit",
+                "anthropic-ratelimit-tokens-reset",
+            ],
+        ],
+    }
+}
+
 /// Headers that every request of the dialect needs.
 pub fn headers(dialect: Dialect) -> &'static [(&'static str, &'static str)] {
     match dialect {
@@ -114,7 +137,9 @@ pub fn headers(dialect: Dialect) -> &'static [(&'static str, &'static str)] {
 /// The path of the list of models.
 pub fn models_path(dialect: Dialect) -> &'static str {
     match dialect {
-        Dialect::OpenAi | Dialect::Anthropic => "/models",
+        Dialect::OpenAi => "/models",
+        // Its pages hold 20 otherwise.
+        Dialect::Anthropic => "/models?limit=1000",
         Dialect::Ollama => "/api/tags",
     }
 }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
+use http::HeaderValue;
 use serde::Serialize;
 
 use super::access::Client;
@@ -23,10 +24,20 @@ pub(super) async fn create(
     client: Result<Client, Refusal>,
     request: Request,
 ) -> Response {
-    match client {
+    let request_id = super::request_id(request.headers());
+    let response = match client {
         Ok(Client(caller)) => super::answer(worker, caller, Surface::Messages, request).await,
-        Err(refusal) => refusal.response(Surface::Messages.client(), &super::request_id(request.headers())),
+        Err(refusal) => refusal.response(Surface::Messages.client(), &request_id),
+    };
+    with_id(response, &request_id)
+}
+
+/// The request's id under the name that Anthropic's clients look for.
+fn with_id(mut response: Response, request_id: &str) -> Response {
+    if let Ok(id) = HeaderValue::try_from(request_id) {
+        response.headers_mut().insert("request-id", id);
     }
+    response
 }
 
 pub(super) async fn count_tokens(
@@ -42,8 +53,9 @@ pub(super) async fn count_tokens(
         }
         Err(refusal) => Err(refusal),
     };
-    match counted {
+    let response = match counted {
         Ok(input_tokens) => Json(Count { input_tokens }).into_response(),
         Err(refusal) => refusal.response(Surface::CountTokens.client(), &request_id),
-    }
+    };
+    with_id(response, &request_id)
 }

@@ -10,10 +10,11 @@ use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
 use secrecy::{ExposeSecret, SecretString};
 use tower::retry::budget::{Budget, TpsBudget};
+use wire::Dialect;
 
 use super::breaker::{Admission, Breaker, BreakerState};
 use super::failure::{Failure, Harm, Kind};
-use crate::clock::Instant;
+use crate::clock::{self, Instant};
 use crate::config::{CredentialConfig, ProviderConfig};
 use crate::directory::Offer;
 
@@ -279,8 +280,8 @@ impl Standing {
     }
 
     /// Notes what an answer says of the provider's rate limits.
-    fn note_headroom(&self, credential: usize, headers: &HeaderMap, now: Instant) {
-        let Some(headroom) = Headroom::read(headers, now) else { return };
+    fn note_headroom(&self, dialect: Dialect, credential: usize, headers: &HeaderMap, now: Instant) {
+        let Some(headroom) = Headroom::read(dialect, headers, now) else { return };
         if let Some(lane) = self.learned.lock().lanes.get_mut(credential) {
             lane.headroom = Some(headroom);
         }
@@ -338,7 +339,7 @@ impl Door {
 
     /// Notes what an answer says of the provider's rate limits.
     pub fn heard(&self, headers: &HeaderMap, now: Instant) {
-        self.offer.standing.note_headroom(self.credential, headers, now);
+        self.offer.standing.note_headroom(self.offer.dialect(), self.credential, headers, now);
     }
 }
 
@@ -450,25 +451,30 @@ fn choose(offer: &Offer, learned: &Learned, now: Instant) -> usize {
 }
 
 impl Headroom {
-    /// The smallest share that OpenAI's headers tell of: requests or tokens that are left.
-    fn read(headers: &HeaderMap, now: Instant) -> Option<Headroom> {
+    /// The smallest share that the dialect's headers tell of: requests or tokens that are left.
+    fn read(dialect: Dialect, headers: &HeaderMap, now: Instant) -> Option<Headroom> {
         let number = |name: &str| headers.get(name)?.to_str().ok()?.trim().parse::<f64>().ok();
         let share = |left: &str, limit: &str, reset: &str| {
             let share = number(left)? / number(limit).filter(|limit| *limit > 0.0)?;
-            let lasts = headers.get(reset).and_then(|value| duration(value.to_str().ok()?));
+            let lasts = headers.get(reset).and_then(|value| value.to_str().ok()).and_then(lasts);
             let until = now + lasts.unwrap_or(HEADROOM_LASTS).min(LONGEST_REST);
             share.is_finite().then_some(Headroom { share, until })
         };
-        let [requests, tokens] = [
-            ["x-ratelimit-remaining-requests", "x-ratelimit-limit-requests", "x-ratelimit-reset-requests"],
-            ["x-ratelimit-remaining-tokens", "x-ratelimit-limit-tokens", "x-ratelimit-reset-tokens"],
-        ]
-        .map(|[left, limit, reset]| share(left, limit, reset));
+        let [requests, tokens] =
+            wire::rate_limit_headers(dialect).map(|[left, limit, reset]| share(left, limit, reset));
         match (requests, tokens) {
             (Some(requests), Some(tokens)) => Some(if tokens.share < requests.share { tokens } else { requests }),
             (one, other) => one.or(other),
         }
     }
+}
+
+/// How long until all is there again: a time, or the moment as Anthropic's headers have it.
+fn lasts(text: &str) -> Option<Duration> {
+    duration(text).or_else(|| {
+        let at = text.trim().parse::<jiff::Timestamp>().ok()?.as_second();
+        Duration::try_from_secs_f64(at.saturating_sub(clock::unix_seconds()) as f64).ok()
+    })
 }
 
 /// A time as OpenAI's headers have it: `20ms`, `1.5s`, `6m0s`, `1h2m3s`.

@@ -17,6 +17,9 @@ use crate::{Error, Problem, Target};
 
 /// The longest answer that is allowed where neither the caller nor the catalogue says: what every model can give.
 const MAX_TOKENS: u64 = 8_192;
+/// Fields of Anthropic's own that a client of another dialect may add.
+const NATIVE: [&str; 3] = ["cache_control", "container", "context_management"];
+const THINKING: &str = "thinking";
 /// The least that a model may be told to think for, and that must be left for the answer.
 const MIN_THINKING_TOKENS: u64 = 1_024;
 
@@ -68,6 +71,9 @@ pub(crate) fn compose(chat: &Chat<'_>, target: &Target<'_>, stream: bool, loss: 
     if let Some(value) = thinking.value {
         set("thinking", value);
     }
+    for (name, raw) in chat.rest.iter().filter(|(name, _)| NATIVE.contains(&&**name)) {
+        set(name, value(raw));
+    }
     let mut output = Map::new();
     output.extend(thinking.effort.map(|effort| ("effort".to_owned(), json!(effort))));
     match chat.format {
@@ -102,6 +108,9 @@ impl Planned {
         });
         let max_tokens = target.max_output_tokens.map_or(max_tokens, |most| max_tokens.min(most));
         let plain = Planned { max_tokens, value: None, effort: None };
+        if let Some((_, raw)) = chat.rest.iter().find(|(name, _)| name == THINKING) {
+            return Planned { value: Some(value(raw)), ..plain };
+        }
         let Some(effort) = chat.reasoning_effort.as_deref() else { return plain };
         let (share, level) = match effort {
             "none" => return plain,
@@ -140,7 +149,7 @@ impl Planned {
     }
 
     fn is_on(&self) -> bool {
-        self.value.is_some()
+        self.value.as_ref().is_some_and(|value| value["type"] != "disabled")
     }
 }
 
@@ -425,7 +434,8 @@ fn note_losses(chat: &Chat<'_>, loss: &mut Loss) {
         loss.note("tools", format!("`{kind}` is a tool of another vendor's own"));
     }
     for (name, value) in &chat.rest {
-        if !chat::says_nothing(name, value.get()) {
+        let is_native = NATIVE.contains(&&**name) || name == THINKING;
+        if !is_native && !chat::says_nothing(name, value.get()) {
             loss.note(name.as_ref(), "Anthropic has no equivalent");
         }
     }

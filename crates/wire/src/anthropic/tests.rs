@@ -255,6 +255,15 @@ fn effort_becomes_a_budget_or_an_effort_and_bends_what_does_not_go_with_it() {
     assert_eq!(sent_to(Thinking::Adaptive, &ask(json!({}))).0.get("thinking"), None);
 }
 
+#[test]
+fn fields_of_anthropics_own_pass_from_any_client() {
+    let thinking = json!({"type": "enabled", "budget_tokens": 2_000});
+    let (body, lost) =
+        sent(&ask(json!({"thinking": thinking, "cache_control": {"type": "ephemeral"}, "temperature": 0.5})));
+    assert_eq!((&body["thinking"], &body["cache_control"]), (&thinking, &json!({"type": "ephemeral"})));
+    assert_eq!((body.get("temperature"), lost), (None, vec!["temperature".to_owned()]));
+}
+
 /// TRAPS 15.
 #[test]
 fn signed_reasoning_comes_back_as_it_was_and_unsigned_reasoning_does_not() {
