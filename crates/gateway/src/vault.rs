@@ -12,10 +12,13 @@ use parking_lot::Mutex;
 use wire::Kept;
 use wire::chat::Thought;
 
-/// What all kept reasoning may occupy, in bytes of text.
+/// What all kept reasoning may occupy, in bytes.
 const MAX_BYTES: usize = 32 * 1024 * 1024;
 /// A longer one is not kept.
 const MAX_EACH: usize = 1024 * 1024;
+
+/// What an entry occupies besides its text, so that many small ones are no way around the bound.
+const ENTRY_BYTES: usize = 256;
 
 /// The reasoning of the latest tool calls; the oldest makes room.
 #[derive(Debug, Default)]
@@ -49,7 +52,7 @@ impl Vault {
         for (number, call) in kept.calls.into_iter().enumerate() {
             let id = (caller.clone(), call);
             // The calls of one answer share their reasoning.
-            let cost = id.1.len() + if number == 0 { bytes } else { 0 };
+            let cost = ENTRY_BYTES + id.1.len() + if number == 0 { bytes } else { 0 };
             entries.bytes += cost;
             entries.by_call.insert(id.clone(), entry.clone());
             entries.in_order.push_back((id, cost));
@@ -102,7 +105,11 @@ mod tests {
         assert_eq!(vault.recall(&me, "a", "c0"), None);
         assert!(vault.recall(&me, "a", "c39").is_some());
         assert_eq!(vault.recall(&me, "a", "too-long"), None);
+        for number in 0..2 * MAX_BYTES / ENTRY_BYTES {
+            vault.keep(&me, &provider, kept(&number.to_string(), "x"));
+        }
         let entries = vault.0.lock();
         assert!(entries.bytes <= MAX_BYTES && entries.by_call.len() == entries.in_order.len());
+        assert!(entries.by_call.len() <= MAX_BYTES / ENTRY_BYTES, "small ones are bounded by their number");
     }
 }

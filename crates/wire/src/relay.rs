@@ -17,6 +17,8 @@ use crate::{Dialect, Quirk, anthropic, completions, ollama, openai};
 
 /// Reasoning that is longer is not kept.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
+/// Calls of one answer for which it is kept.
+const MAX_KEPT_CALLS: usize = 256;
 const COMMENT: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// Turns one provider's stream into a client's.
@@ -410,7 +412,9 @@ impl Relay {
             Event::Thinking { .. } if self.generated.bytes() > MAX_KEPT_BYTES as u64 => self.kept = Answer::default(),
             Event::Thinking { .. } => self.kept.fold(event.clone()),
             Event::Signature { .. } | Event::Redacted { .. } if is_small(&self.kept) => self.kept.fold(event.clone()),
-            Event::ToolCall { head: Some(head), .. } if !self.kept.thoughts.is_empty() => {
+            Event::ToolCall { head: Some(head), .. }
+                if !self.kept.thoughts.is_empty() && self.kept.tool_calls.len() < MAX_KEPT_CALLS =>
+            {
                 self.kept.tool_calls.push((head.clone(), String::new()));
             }
             _ => {}
