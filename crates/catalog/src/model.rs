@@ -40,6 +40,14 @@ pub enum Kind {
     Chat,
     /// Vectors of texts.
     Embedding,
+    /// Images.
+    Image,
+    /// Speech of texts.
+    Speech,
+    /// Texts of speech.
+    Transcription,
+    /// Whether a text or an image is harmful.
+    Moderation,
 }
 
 /// What a model takes and gives beyond text, through the API that its provider's dialect uses.

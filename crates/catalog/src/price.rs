@@ -26,6 +26,11 @@ pub struct Price {
     pub cache_write_1h: Option<PicodollarsPerToken>,
     /// Of a generated token, reasoning included.
     pub output: PicodollarsPerToken,
+    /// Of a prompt token of an image or of sound; `None` costs as much as any other.
+    pub media_input: Option<PicodollarsPerToken>,
+    /// Of what is paid for instead of tokens: an image that is made, a character that is spoken, a second that is
+    /// heard. Millionths of a millionth of a US dollar, as for tokens.
+    pub unit: Option<PicodollarsPerToken>,
     /// What holds for work that may wait: the vendor's batch interface. Nothing here uses it yet.
     pub batch: Option<Batch>,
     /// What holds instead for a long prompt, where that differs.
@@ -75,6 +80,8 @@ impl Price {
             cache_write: None,
             cache_write_1h: None,
             output,
+            media_input: None,
+            unit: None,
             batch: None,
             long_context: None,
         }
@@ -82,7 +89,7 @@ impl Price {
 
     /// What these tokens cost, rounded up to a nanodollar.
     ///
-    /// A count that is unknown adds nothing, so ask [`Usage::is_unknown`] first. Cached and written tokens are part of
+    /// A count that is unknown adds nothing, so ask [`Price::covers`] first. Cached and written tokens are part of
     /// the prompt, hence never more than it and never paid twice. What no account could hold is [`i64::MAX`].
     pub fn cost(&self, usage: &Usage) -> Nanodollars {
         let (cached, written) = (usage.cached_input.unwrap_or(0), usage.cache_write.unwrap_or(0));
@@ -90,20 +97,28 @@ impl Price {
         let cached = cached.min(input);
         let written = written.min(input.saturating_sub(cached));
         let plain = input.saturating_sub(cached).saturating_sub(written);
+        let media = usage.media_input.unwrap_or(0).min(plain);
         let for_an_hour = usage.cache_write_1h.unwrap_or(0).min(written);
 
         let price = self.at(input);
         let picodollars = [
-            (plain, price.input),
+            (plain.saturating_sub(media), price.input),
+            (media, price.media_input.unwrap_or(price.input)),
             (cached, price.cached_input.unwrap_or(price.input)),
             (written.saturating_sub(for_an_hour), price.cache_write.unwrap_or(price.input)),
             (for_an_hour, price.cache_write_1h.or(price.cache_write).unwrap_or(price.input)),
             (usage.output.unwrap_or(0), price.output),
+            (usage.units.unwrap_or(0), price.unit.unwrap_or(PicodollarsPerToken(0))),
         ]
         .into_iter()
         .map(|(tokens, each)| u128::from(tokens).saturating_mul(u128::from(each.0)))
         .fold(0, u128::saturating_add);
         Nanodollars(i64::try_from(picodollars.div_ceil(PICODOLLARS_PER_NANODOLLAR)).unwrap_or(i64::MAX))
+    }
+
+    /// Whether `usage` has what this price is of. What was not counted costs something that nobody knows.
+    pub fn covers(&self, usage: &Usage) -> bool {
+        if self.unit.is_some() { usage.units.is_some() } else { !usage.is_unknown() }
     }
 
     /// The price that holds for a prompt of that many tokens.
@@ -387,6 +402,8 @@ mod tests {
                 cache_write: Some(PicodollarsPerToken(input + input / 4)),
                 cache_write_1h: Some(PicodollarsPerToken(input * 2)),
                 output: PicodollarsPerToken(output),
+                media_input: Some(PicodollarsPerToken(input * 2)),
+                unit: None,
                 batch: None,
                 long_context: None,
             })
@@ -399,6 +416,8 @@ mod tests {
                 cache_write: price.cache_write.map(twice),
                 cache_write_1h: price.cache_write_1h.map(twice),
                 output: twice(price.output),
+                media_input: price.media_input.map(twice),
+                unit: None,
                 batch: None,
                 long_context: None,
             };

@@ -9,6 +9,7 @@ mod completions;
 mod embeddings;
 pub mod error;
 pub mod layers;
+mod media;
 mod messages;
 mod models;
 mod status;
@@ -77,6 +78,7 @@ pub fn router(worker: Arc<Worker>) -> Router {
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
+        .merge(media::routes())
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
         .with_state(worker);
@@ -120,10 +122,15 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
 fn render(reply: Reply) -> Response {
     let kept = match &reply.body {
         ReplyBody::Again(answer) => Some(answer.clone()),
-        ReplyBody::Whole(_) | ReplyBody::Stream(_) | ReplyBody::Recorded(_) => None,
+        ReplyBody::Whole(_) | ReplyBody::Raw(..) | ReplyBody::Stream(_) | ReplyBody::Recorded(_) => None,
     };
+    let mut media_type = None;
     let (body, is_stream) = match reply.body {
         ReplyBody::Whole(body) => (axum::body::Body::from(body), false),
+        ReplyBody::Raw(body, kind) => {
+            media_type = HeaderValue::try_from(kind).ok();
+            (axum::body::Body::from(body), false)
+        }
         ReplyBody::Stream(body) => (axum::body::Body::new(body), true),
         ReplyBody::Recorded(body) => (axum::body::Body::new(body), true),
         ReplyBody::Again(answer) => (axum::body::Body::from(answer.body.clone()), answer.is_stream),
@@ -131,7 +138,7 @@ fn render(reply: Reply) -> Response {
     let content_type = if is_stream { "text/event-stream; charset=utf-8" } else { "application/json" };
     let mut response = Response::new(body);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, media_type.unwrap_or(HeaderValue::from_static(content_type)));
     if is_stream {
         headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
         // nginx would hold events back otherwise.

@@ -11,6 +11,7 @@ use http_body_util::BodyExt;
 use routing::Strategy;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
+use wire::media::{self, Endpoint};
 use wire::{Client, Dialect, Problem, embeddings, openai};
 
 use crate::clock::Instant;
@@ -38,15 +39,29 @@ pub enum Surface {
     CountTokens,
     /// `POST /v1/embeddings`.
     Embeddings,
+    /// Images, sound and moderations, which pass through.
+    Media(Endpoint),
 }
 
 impl Surface {
     /// What the client speaks.
     pub fn client(self) -> Client {
         match self {
-            Surface::Chat | Surface::Embeddings => Client::OpenAi,
+            Surface::Chat | Surface::Embeddings | Surface::Media(_) => Client::OpenAi,
             Surface::Completions => Client::Completions,
             Surface::Messages | Surface::CountTokens => Client::Anthropic,
+        }
+    }
+
+    /// Its path, below `/v1`.
+    pub fn path(self) -> &'static str {
+        match self {
+            Surface::Chat => "/chat/completions",
+            Surface::Completions => "/completions",
+            Surface::Messages => "/messages",
+            Surface::CountTokens => "/messages/count_tokens",
+            Surface::Embeddings => "/embeddings",
+            Surface::Media(endpoint) => endpoint.path(),
         }
     }
 }
@@ -94,6 +109,8 @@ pub enum Payload {
     Chat(openai::Request),
     /// An embeddings request.
     Embeddings(embeddings::Request),
+    /// A request that passes through.
+    Media(media::Request),
 }
 
 impl Payload {
@@ -102,6 +119,7 @@ impl Payload {
         match self {
             Payload::Chat(request) => &request.model,
             Payload::Embeddings(request) => &request.model,
+            Payload::Media(request) => &request.model,
         }
     }
 
@@ -109,7 +127,7 @@ impl Payload {
     pub fn max_tokens(&self) -> Option<u64> {
         match self {
             Payload::Chat(request) => request.max_tokens,
-            Payload::Embeddings(_) => Some(0),
+            Payload::Embeddings(_) | Payload::Media(_) => Some(0),
         }
     }
 
@@ -118,6 +136,7 @@ impl Payload {
         match self {
             Payload::Chat(request) => request.stream,
             Payload::Embeddings(_) => false,
+            Payload::Media(request) => request.stream,
         }
     }
 }
@@ -165,6 +184,12 @@ impl Call {
                 let mut request = embeddings::read(&body)?;
                 let fields = std::mem::take(&mut request.extensions);
                 (Payload::Embeddings(request), fields)
+            }
+            Surface::Media(endpoint) => {
+                let content_type = head.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+                let mut request = media::read(endpoint, content_type.unwrap_or_default(), &body)?;
+                let fields = std::mem::take(&mut request.extensions);
+                (Payload::Media(request), fields)
             }
         };
         let extensions = Extensions::read(&head.headers, &fields)?;

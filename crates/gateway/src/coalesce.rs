@@ -32,6 +32,8 @@ pub struct Answered {
     pub target: Target,
     /// The answer in the client's format, without metadata.
     pub body: Bytes,
+    /// Its media type, where that is not JSON.
+    pub media_type: Option<String>,
     /// The metadata of the request that asked.
     pub metadata: Box<RawValue>,
     /// What is left of its caller's limits.
@@ -55,6 +57,7 @@ pub fn identity(caller_id: &str, call: &Call) -> Option<[u8; 32]> {
     let is_certain = match &call.payload {
         Payload::Chat(request) => request.facts.is_greedy && !request.stream && request.n <= 1,
         Payload::Embeddings(_) => true,
+        Payload::Media(_) => false,
     };
     if !is_certain || call.extensions.cache == Some(false) {
         return None;
@@ -62,7 +65,8 @@ pub fn identity(caller_id: &str, call: &Call) -> Option<[u8; 32]> {
     let mut joined = Vec::with_capacity(call.body.len() + caller_id.len() + 16);
     joined.extend_from_slice(&(caller_id.len() as u64).to_be_bytes());
     joined.extend_from_slice(caller_id.as_bytes());
-    joined.push(call.surface as u8);
+    joined.extend_from_slice(call.surface.path().as_bytes());
+    joined.push(0);
     for (name, value) in &call.passed_on {
         joined.extend_from_slice(name.as_str().as_bytes());
         joined.extend_from_slice(value.as_bytes());

@@ -269,6 +269,7 @@ impl Directory {
                             wire::chat_path(provider.config.dialect)
                         }
                         Surface::Embeddings => embeddings_path(provider.config.dialect),
+                        Surface::Media(endpoint) => endpoint.path(),
                     };
                     provider.uri(path, Some(model))
                 },
@@ -291,7 +292,10 @@ impl Offer {
         let dialect = provider.config.dialect;
         let path = match facts.kind {
             Some(Kind::Embedding) => embeddings_path(dialect),
-            Some(Kind::Chat) | None => wire::chat_path(dialect),
+            // Of these APIs only the request knows which it is.
+            Some(Kind::Image | Kind::Speech | Kind::Transcription | Kind::Moderation | Kind::Chat) | None => {
+                wire::chat_path(dialect)
+            }
         };
         Offer {
             provider: provider.clone(),

@@ -1,6 +1,7 @@
 //! What a request can use and cost, before anybody has counted: the most it can, so that a budget holds.
 
 use catalog::Nanodollars;
+use wire::media::{self, Endpoint};
 use wire::usage::Usage;
 
 use crate::call::{Call, Payload};
@@ -13,6 +14,18 @@ const BYTES_PER_TOKEN: u64 = 4;
 
 /// Tokens an image is taken for: a high-detail image of medium size.
 const TOKENS_PER_IMAGE: u64 = 800;
+
+/// A second of speech, compressed as people send it: 128 kbit/s.
+const LIKELY_SOUND_BYTES: u64 = 16_000;
+/// The same, compressed as far as it can still be understood: 6 kbit/s, the lowest that Opus has.
+const LEAST_SOUND_BYTES: u64 = 750;
+/// Speech has some ten tokens a second at OpenAI ("Speech to text": 1 minute at $0.006 and $10 a million makes 600).
+const TOKENS_PER_SECOND: u64 = 10;
+const SOUND_BYTES_PER_TOKEN: u64 = LEAST_SOUND_BYTES / TOKENS_PER_SECOND;
+/// The most tokens of an image that is to be edited: OpenAI, "Image generation", high fidelity of a non-square one.
+const MOST_FILE_TOKENS: u64 = 6_240 + 1_024;
+/// No character of UTF-8 has more bytes, and no byte-level vocabulary makes more tokens than bytes.
+const MOST_BYTES_PER_CHARACTER: u64 = 4;
 
 /// How the tokens of a prompt are reckoned.
 #[derive(Clone, Copy, Debug)]
@@ -32,6 +45,7 @@ pub fn likely_input(call: &Call) -> u64 {
             (facts.prompt_bytes / BYTES_PER_TOKEN).saturating_add(around)
         }
         Payload::Embeddings(_) => call.body.len() as u64 / BYTES_PER_TOKEN,
+        Payload::Media(request) => likely_media(request).input.unwrap_or(0),
     }
 }
 
@@ -47,12 +61,11 @@ pub fn most_usage(call: &Call, offer: &Offer, prompt: Prompt, assumed: u64) -> U
         Payload::Chat(request) => {
             let facts = &request.facts;
             let most = tokens::at_most(facts, call.body.len());
-            let each = request
-                .max_tokens
-                .unwrap_or_else(|| offer.facts.max_output_tokens.map_or(assumed, |most| most.min(assumed)));
+            let each = request.max_tokens.unwrap_or_else(|| most_output(offer, assumed));
             (most, each.saturating_mul(u64::from(request.n)))
         }
         Payload::Embeddings(_) => (call.body.len() as u64, 0),
+        Payload::Media(request) => return most_media(request, most_output(offer, assumed)),
     };
     let input = match prompt {
         Prompt::AtMost => input,
@@ -69,9 +82,53 @@ pub fn most_usage(call: &Call, offer: &Offer, prompt: Prompt, assumed: u64) -> U
     }
 }
 
-/// The cost of `usage` at `offer`; `None` where its price is not known.
+/// The most that an answer has where the request sets no limit.
+fn most_output(offer: &Offer, assumed: u64) -> u64 {
+    offer.facts.max_output_tokens.map_or(assumed, |most| most.min(assumed))
+}
+
+/// What a request that passes through most likely uses, where its provider does not tell.
+pub fn likely_media(request: &media::Request) -> Usage {
+    let files = match request.endpoint {
+        Endpoint::Transcriptions | Endpoint::Translations => {
+            units(request, LIKELY_SOUND_BYTES).saturating_mul(TOKENS_PER_SECOND)
+        }
+        _ => request.files.saturating_mul(TOKENS_PER_IMAGE),
+    };
+    Usage {
+        input: Some((request.characters / BYTES_PER_TOKEN).saturating_add(files)),
+        output: Some(0),
+        units: Some(units(request, LIKELY_SOUND_BYTES)),
+        ..Usage::default()
+    }
+}
+
+/// The most that it can use.
+fn most_media(request: &media::Request, assumed: u64) -> Usage {
+    let files =
+        request.files.saturating_mul(MOST_FILE_TOKENS).saturating_add(request.file_bytes / SOUND_BYTES_PER_TOKEN);
+    let makes_tokens = !matches!(request.endpoint, Endpoint::Speech | Endpoint::Moderations);
+    Usage {
+        input: Some(request.characters.saturating_mul(MOST_BYTES_PER_CHARACTER).saturating_add(files)),
+        output: Some(if makes_tokens { assumed.saturating_mul(request.images) } else { 0 }),
+        units: Some(units(request, LEAST_SOUND_BYTES)),
+        ..Usage::default()
+    }
+}
+
+/// Images, characters or seconds, the latter for sound of so many bytes a second.
+fn units(request: &media::Request, sound_bytes: u64) -> u64 {
+    match request.endpoint {
+        Endpoint::ImageGenerations | Endpoint::ImageEdits | Endpoint::ImageVariations => request.images,
+        Endpoint::Speech => request.characters,
+        Endpoint::Transcriptions | Endpoint::Translations => request.file_bytes.div_ceil(sound_bytes),
+        Endpoint::Moderations => 0,
+    }
+}
+
+/// The cost of `usage` at `offer`; `None` where its price is not known, or of what nobody has counted.
 pub fn cost(offer: &Offer, usage: &Usage) -> Option<Nanodollars> {
-    offer.facts.price.as_ref().map(|price| price.cost(usage))
+    offer.facts.price.as_ref().filter(|price| price.covers(usage)).map(|price| price.cost(usage))
 }
 
 /// The most that any of `offers` can use and cost. A price that is not known adds no money: whether such an offer may

@@ -112,7 +112,7 @@ impl Repeats {
             Refusal::Invalid(wire::Error::at("Idempotency-Key", Problem::InvalidValue, message.to_owned()))
         })?;
         let id = hash(&[caller_id.as_bytes(), text.as_bytes()]);
-        let asked = hash(&[&[call.surface as u8], &call.body]);
+        let asked = hash(&[call.surface.path().as_bytes(), &call.body]);
         match self.claim(id, asked).await {
             None => Ok(Some(Look::First(Ticket { repeats: self.clone(), id, asked, is_done: false }))),
             Some(entry) if entry.asked != asked => Err(Refusal::IdempotencyKeyReused),

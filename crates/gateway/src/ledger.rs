@@ -233,25 +233,23 @@ impl Held {
     pub fn settle(self, call: Arc<Call>, attempts: Vec<Attempt>, done: impl FnOnce(Amount) + Send + 'static) {
         let is_counted = attempts.iter().any(|attempt| matches!(attempt.used, Used::Counted { .. }));
         if !is_counted {
-            done(self.close(attempts, 0, |generated| generated.bytes()));
+            done(self.close(attempts, |_| Usage::default()));
             return;
         }
         let Ok(place) = self.ledger.uncounted.clone().try_acquire_owned() else {
             let input = estimate::likely_input(&call);
-            return done(self.close(attempts, input, |generated| generated.bytes().div_ceil(4)));
+            return done(self.close(attempts, |generated| counted(&call, input, generated.bytes().div_ceil(4))));
         };
         let (tasks, counters) = (self.ledger.tasks.clone(), self.ledger.counters.clone());
         tasks.spawn_blocking(counters, move || {
-            done(
-                self.close(attempts, prompt_tokens(&call), |generated| {
-                    generated.scale(tokens::count(generated.text()))
-                }),
-            );
+            let input = prompt_tokens(&call);
+            let output = |generated: &Generated| generated.scale(tokens::count(generated.text()));
+            done(self.close(attempts, |generated| counted(&call, input, output(generated))));
             drop(place);
         });
     }
 
-    fn close(mut self, attempts: Vec<Attempt>, input: u64, output: impl Fn(&Generated) -> u64) -> Amount {
+    fn close(mut self, attempts: Vec<Attempt>, counted: impl Fn(&Generated) -> Usage) -> Amount {
         let at_ms = clock::unix_millis();
         let mut actual = Amount::default();
         let mut entries = Vec::with_capacity(attempts.len());
@@ -260,10 +258,7 @@ impl Held {
                 Used::Nothing => (Usage { input: Some(0), output: Some(0), ..Usage::default() }, false),
                 Used::Reported(usage) => (*usage, false),
                 Used::Estimated(usage) => (*usage, true),
-                Used::Counted { reported, generated } => {
-                    let counted = Usage { input: Some(input), output: Some(output(generated)), ..Usage::default() };
-                    (believed(counted, reported), true)
-                }
+                Used::Counted { reported, generated } => (believed(counted(generated), reported), true),
             };
             let offer = &attempt.target.offer;
             let cost = match attempt.used {
@@ -348,6 +343,7 @@ fn prompt_tokens(call: &Call) -> u64 {
             (prompt, tokens::chat_overhead(request.facts.messages))
         }
         Payload::Embeddings(_) => (wire::embeddings::prompt(&call.body), 0),
+        Payload::Media(_) => return estimate::likely_input(call),
     };
     let Ok(prompt) = prompt else { return estimate::likely_input(call) };
     prompt
@@ -379,14 +375,26 @@ pub async fn used_by(call: Arc<Call>, reported: Usage, generated: impl FnOnce() 
     let counted = tokio::task::spawn_blocking(move || {
         let generated = generated();
         let output = generated.scale(tokens::count(generated.text()));
-        let counted = Usage { input: Some(prompt_tokens(&call)), output: Some(output), ..Usage::default() };
-        believed(counted, &reported)
+        believed(counted(&call, prompt_tokens(&call), output), &reported)
     });
     counted.await.map_or(Used::Counted { reported, generated: Generated::default() }, Used::Estimated)
 }
 
+/// Our count of an answer. What passes through is not read, and so is judged by what was sent.
+fn counted(call: &Call, input: u64, output: u64) -> Usage {
+    match &call.payload {
+        Payload::Media(request) => estimate::likely_media(request),
+        Payload::Chat(_) | Payload::Embeddings(_) => {
+            Usage { input: Some(input), output: Some(output), ..Usage::default() }
+        }
+    }
+}
+
 /// Whether the provider's counts are whole and can be: none is far beyond what the bytes of prompt and answer hold.
 pub fn is_believable(call: &Call, usage: &Usage, answer_bytes: u64) -> bool {
+    if let Payload::Media(_) = call.payload {
+        return usage.units.is_some() || !usage.is_unknown();
+    }
     let needs_output = matches!(call.payload, Payload::Chat(_));
     let (Some(input), output) = (usage.input, usage.output) else { return false };
     let Some(output) = output.or((!needs_output).then_some(0)) else { return false };
@@ -408,6 +416,8 @@ fn believed(counted: Usage, reported: &Usage) -> Usage {
         cache_write: near(reported.cache_write, counted.input),
         cache_write_1h: near(reported.cache_write_1h, counted.input),
         reasoning: near(reported.reasoning, counted.output),
+        media_input: near(reported.media_input, counted.input),
+        units: near(reported.units, counted.units),
     });
     usage
 }

@@ -1,6 +1,7 @@
 //! The request, top to bottom. Each step's result is the next step's argument, so that the order cannot be broken.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -9,7 +10,7 @@ use serde_json::value::RawValue;
 
 use crate::admission::{self, Place};
 use crate::affordable::{self, Cap};
-use crate::call::{Call, Head, Surface};
+use crate::call::{Call, Head, Payload, Surface};
 use crate::coalesce::{self, Answered};
 use crate::gateway::Gateway;
 use crate::idempotency::{Answer, Look, Recording, Ticket};
@@ -53,6 +54,8 @@ pub enum Origin {
 pub enum ReplyBody {
     /// JSON in the client's format, metadata included.
     Whole(Bytes),
+    /// What is not JSON, of that media type.
+    Raw(Bytes, String),
     /// Server-Sent Events.
     Stream(StreamBody),
     /// The same, kept for whoever asks again.
@@ -179,7 +182,18 @@ async fn ask(
         Ok(Content::Stream(_)) => return Err(record.refuse(Refusal::Internal)),
         Err(refusal) => return Err(record.refuse(refusal)),
     };
-    let used = ledger::used_by_answer(&call, &answer).await;
+    accounted(live, &call, answer, rates, record).await
+}
+
+/// A whole answer, accounted.
+async fn accounted(
+    live: &Live,
+    call: &Arc<Call>,
+    answer: wire::Whole,
+    rates: RateStatus,
+    mut record: Record,
+) -> Result<Answered, Refusal> {
+    let used = ledger::used_by_answer(call, &answer).await;
     if !matches!(used, Used::Reported(_)) {
         record.counted_against(&answer.usage);
     }
@@ -188,11 +202,14 @@ async fn ask(
     live.vault.keep(&call.caller_id, &target.offer.provider.name, answer.kept.clone());
     let metadata = record.metadata();
     record.close(StatusCode::OK.as_u16(), None);
-    Ok(Answered { target, body: answer.body, metadata, rates })
+    Ok(Answered { target, body: answer.body, media_type: answer.media_type, metadata, rates })
 }
 
 fn whole(answered: Answered) -> Reply {
-    let Answered { target, body, metadata, rates } = answered;
+    let Answered { target, body, media_type, metadata, rates } = answered;
+    if let Some(media_type) = media_type {
+        return Reply { target: Some(target), rates, origin: Origin::Provider, body: ReplyBody::Raw(body, media_type) };
+    }
     reply(target, &body, &metadata, rates, Origin::Provider)
 }
 
@@ -221,7 +238,7 @@ async fn joined(
     });
     let Some((asked, mut record)) = mine else {
         let answered = joined.await.map_err(Refusal::Coalesced)?;
-        let Answered { target, body, metadata, rates } = &*answered;
+        let Answered { target, body, metadata, rates, .. } = &*answered;
         return Ok(reply(target.clone(), body, metadata, *rates, Origin::Provider));
     };
     let rates = asked.place.status();
@@ -244,17 +261,20 @@ async fn streamed(worker: &Worker, live: Arc<Live>, asked: Asked, mut record: Re
     let Prepared { plan, rates, cap } = prepared.map_err(|refusal| record.refuse(refusal))?;
     let limits = StreamLimits::of(&live, &call, cap, worker.gateway.tasks.closing().clone());
     let client = worker.client.clone();
+    let (shared, asked) = (live.clone(), call.clone());
     let mut opening: Opening = Box::pin(async move {
-        let content = upstream::execute(&client, &live, &plan, &call, &mut record).await;
+        let content = upstream::execute(&client, &shared, &plan, &asked, &mut record).await;
         (content, record)
     });
     let origin = Origin::Provider;
-    match tokio::time::timeout(limits.keepalive, &mut opening).await {
+    // What passes through may be no stream although one was asked for: its head waits for that to be seen.
+    let patience = if let Payload::Media(_) = call.payload { Duration::MAX } else { limits.keepalive };
+    match tokio::time::timeout(patience, &mut opening).await {
         Ok((Ok(Content::Stream(opened)), record)) => {
             let target = record.target().cloned();
             Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(opened, record, limits)) })
         }
-        Ok((Ok(Content::Whole(_)), mut record)) => Err(record.refuse(Refusal::Internal)),
+        Ok((Ok(Content::Whole(answer)), record)) => Ok(whole(accounted(&live, &call, answer, rates, record).await?)),
         Ok((Err(refusal), mut record)) => Err(record.refuse(refusal)),
         Err(_) => {
             Ok(Reply { target: None, rates, origin, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) })
@@ -281,7 +301,8 @@ fn kept(reply: Reply, ticket: Ticket) -> Reply {
             ReplyBody::Whole(body)
         }
         ReplyBody::Stream(body) => ReplyBody::Recorded(Recording::new(body, ticket, provider, model)),
-        body @ (ReplyBody::Recorded(_) | ReplyBody::Again(_)) => body,
+        // Sound is not kept: the key is free again.
+        body @ (ReplyBody::Raw(..) | ReplyBody::Recorded(_) | ReplyBody::Again(_)) => body,
     };
     Reply { body, ..reply }
 }

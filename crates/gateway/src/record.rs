@@ -286,8 +286,7 @@ impl Record {
 
     /// What the answer cost at the catalogue's price; `None` when the price or the token counts are unknown.
     pub fn cost(&self) -> Option<Nanodollars> {
-        let usage = self.usage();
-        (!usage.is_unknown()).then(|| estimate::cost(&self.target()?.offer, &usage)).flatten()
+        estimate::cost(&self.target()?.offer, &self.usage())
     }
 
     /// The `x-gateway` object as JSON; `null` before any target was tried.

@@ -84,7 +84,7 @@ pub fn plan(live: &Live, caller: &Caller, call: &Call) -> Result<Plan, Refusal> 
     let name = call.payload.model();
     let mut targets = match (VIRTUAL_MODELS.contains(&name), &call.payload) {
         (true, Payload::Chat(request)) => ranked(live, caller, call, request, goal_of(name, strategy))?,
-        (true, Payload::Embeddings(_)) | (false, _) => named(live, name, call.surface),
+        (true, Payload::Embeddings(_) | Payload::Media(_)) | (false, _) => named(live, name, call.surface),
     };
     if targets.is_empty() {
         return Err(unknown_model(live, name));

@@ -305,7 +305,7 @@ impl Open {
             }
             Piece::Done => {
                 self.complete();
-                self.call.surface.client().done_frame()
+                self.opened.relay.done_frame()
             }
         }
     }

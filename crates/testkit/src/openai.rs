@@ -1,7 +1,8 @@
-//! OpenAI's routes: chat completions, embeddings, models.
+//! OpenAI's routes: chat completions, embeddings, models, images, sound, moderations.
 
 mod chat;
 mod error;
+mod media;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -29,6 +30,8 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Reply {
                 false => ok(&embeddings(asked)),
             }
         }),
+        ("POST", path) if media::PATHS.contains(&path) && asked.directive.refuses() => error::directed(asked),
+        ("POST", path) if media::PATHS.contains(&path) => media::answer(asked, path),
         (method, path) => error::unknown_url(method, path),
     }
 }
@@ -56,7 +59,9 @@ fn refusal(asked: &Asked<'_>, path: &str) -> Option<Reply> {
 
 fn models() -> Value {
     let model = |id: &str| json!({"id": id, "object": "model", "created": CREATED, "owned_by": "system"});
-    let data = ["gpt-4o-mini", "gpt-4o", "text-embedding-3-small"].map(model);
+    let media = ["gpt-image-1", "whisper-1", "gpt-4o-transcribe", "tts-1", "omni-moderation-latest"];
+    let all = ["gpt-4o-mini", "gpt-4o", "text-embedding-3-small"].into_iter().chain(media);
+    let data: Vec<Value> = all.map(model).collect();
     json!({"object": "list", "data": data})
 }
 

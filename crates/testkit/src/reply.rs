@@ -15,6 +15,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) route: (&'a str, &'a str),
     /// Null where the body is no JSON.
     pub(crate) body: &'a Value,
+    /// The bytes as they came.
+    pub(crate) raw: &'a [u8],
     pub(crate) directive: &'a Directive,
     /// Counts the upstream's requests: ids are made of it.
     pub(crate) number: usize,
@@ -47,6 +49,7 @@ pub(crate) struct Reply {
 /// A reply's body.
 pub(crate) enum Content {
     Whole(String),
+    Binary(Vec<u8>),
     Stream(Frames),
 }
 
@@ -93,6 +96,8 @@ impl Reply {
                 Script::whole(Bytes::from(text + &" ".repeat(33 << 20)), counts)
             }
             Content::Whole(text) => Script::whole(Bytes::from(text), counts),
+            Content::Binary(bytes) if directive.cut.is_some() => Script::broken(Bytes::from(bytes), counts),
+            Content::Binary(bytes) => Script::whole(Bytes::from(bytes), counts),
         };
         let mut response = Response::new(body);
         *response.status_mut() = self.status;

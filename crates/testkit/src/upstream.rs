@@ -241,6 +241,7 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         (false, false) => Ok(state.told.lock().unwrap_or_else(PoisonError::into_inner).clone()),
     };
     let headers = parts.headers.clone();
+    let raw = body.clone();
     let recorded = Recorded { method: method.clone(), path: path.clone(), query, headers: parts.headers, body };
     let number = {
         let mut requests = state.requests.lock().unwrap_or_else(PoisonError::into_inner);
@@ -255,8 +256,14 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     if !directive.latency.is_zero() {
         tokio::time::sleep(directive.latency).await;
     }
-    let asked =
-        Asked { route: (method.as_str(), &path), body: &json, directive: &directive, number, headers: &headers };
+    let asked = Asked {
+        route: (method.as_str(), &path),
+        body: &json,
+        raw: &raw,
+        directive: &directive,
+        number,
+        headers: &headers,
+    };
     let reply = match (found, vendor) {
         (Err(word), _) => unknown_word(&word),
         (Ok(directive), _) if directive.html => Reply::html(),

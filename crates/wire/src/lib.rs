@@ -18,6 +18,7 @@ pub mod framing;
 mod generated;
 mod lenient;
 pub mod loss;
+pub mod media;
 pub mod models;
 pub mod ollama;
 pub mod openai;
@@ -228,6 +229,22 @@ pub fn encode_embeddings(body: &Bytes, request: &embeddings::Request, target: &T
     embeddings::encode(body, request, target)
 }
 
+/// A request that passes through, for `target`.
+///
+/// # Errors
+/// The target's provider has no such API.
+pub fn encode_media(body: &Bytes, request: &media::Request, target: &Target<'_>) -> Result<Encoded, Error> {
+    media::encode(body, request, target)
+}
+
+/// An answer that passes through; `is_json` where its media type says so.
+///
+/// # Errors
+/// The body is an error, or not the JSON that it claims to be.
+pub fn observe_media(body: Bytes, is_json: bool, request: &media::Request) -> Result<Whole, BadAnswer> {
+    media::observe(body, is_json, request.measure())
+}
+
 /// A provider's whole answer, for a client.
 ///
 /// # Errors
@@ -251,7 +268,7 @@ pub fn translate_answer(
         Client::Completions => completions::encode_answer(&answer, context),
     };
     let kept = Kept::of(&answer);
-    Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish, kept })
+    Ok(Whole { body: body.into(), usage: answer.usage, finish: answer.finish, kept, media_type: None })
 }
 
 /// A provider's embeddings, for an OpenAI client.

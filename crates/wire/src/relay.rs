@@ -13,7 +13,7 @@ use crate::generated::Generated;
 use crate::openai::{answer, stream};
 use crate::types::{AnswerContext, Client, Kept, Piece, StreamFault};
 use crate::usage::Usage;
-use crate::{Dialect, Quirk, anthropic, completions, ollama, openai};
+use crate::{Dialect, Quirk, anthropic, completions, media, ollama, openai};
 
 /// Reasoning that is longer is not kept.
 const MAX_KEPT_BYTES: usize = 1024 * 1024;
@@ -49,6 +49,8 @@ enum Source {
     },
     /// Anthropic's events for a client of the same dialect.
     Anthropic { reader: sse::Reader, observer: Box<anthropic::stream::Observer> },
+    /// Events of an API that passes through.
+    Media { reader: sse::Reader, measure: media::Measure, is_complete: bool },
     /// Anything else.
     Decoded(Box<Decoder>),
 }
@@ -91,6 +93,8 @@ enum Encoder {
     OpenAi(openai::Encoder),
     Anthropic(anthropic::Encoder),
     Completions(completions::Encoder),
+    /// Nothing is written that the provider did not write.
+    Nothing,
 }
 
 /// The chunk that is the last one unless another follows.
@@ -124,6 +128,16 @@ impl Relay {
             Client::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(context)),
             Client::Completions => Encoder::Completions(completions::Encoder::new(context)),
         };
+        Relay::between(source, encoder, include_usage)
+    }
+
+    /// A relay of events that pass through.
+    pub fn passing(request: &media::Request) -> Relay {
+        let source = Source::Media { reader: sse::Reader::new(), measure: request.measure(), is_complete: false };
+        Relay::between(source, Encoder::Nothing, false)
+    }
+
+    fn between(source: Source, encoder: Encoder, include_usage: bool) -> Relay {
         Relay {
             source,
             encoder,
@@ -147,7 +161,7 @@ impl Relay {
             return Ok(());
         }
         match &mut self.source {
-            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } => {
+            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } | Source::Media { reader, .. } => {
                 reader.push(bytes.clone()).map_err(|_| StreamFault::TooLarge)?;
                 self.read_frames(&bytes)
             }
@@ -174,7 +188,7 @@ impl Relay {
             return Ok(());
         }
         match &mut self.source {
-            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } => {
+            Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } | Source::Media { reader, .. } => {
                 if let Some(frame) = reader.end() {
                     self.read_frame(frame, &Bytes::new())?;
                 }
@@ -185,6 +199,9 @@ impl Relay {
                 self.encode(&events);
                 outcome?;
             }
+        }
+        if let Source::Media { is_complete: true, .. } = self.source {
+            self.complete();
         }
         match (self.is_done, &self.finish) {
             (true, _) => Ok(()),
@@ -231,6 +248,16 @@ impl Relay {
         Kept::of(&self.kept)
     }
 
+    /// The frame of the stream's end, where the client's dialect has one.
+    pub fn done_frame(&self) -> Option<Bytes> {
+        match self.encoder {
+            Encoder::OpenAi(_) => Client::OpenAi.done_frame(),
+            Encoder::Completions(_) => Client::Completions.done_frame(),
+            Encoder::Anthropic(_) => Client::Anthropic.done_frame(),
+            Encoder::Nothing => None,
+        }
+    }
+
     /// The answer is complete; its last pieces may still wait to be popped.
     pub fn is_done(&self) -> bool {
         self.is_done
@@ -250,6 +277,7 @@ impl Relay {
         let events: Vec<Event> = match &self.encoder {
             Encoder::OpenAi(encoder) => encoder.unfinished().map(finish).collect(),
             Encoder::Anthropic(_) | Encoder::Completions(_) => vec![finish(0)],
+            Encoder::Nothing => Vec::new(),
         };
         self.encode(&events);
         self.complete_with_usage();
@@ -257,7 +285,9 @@ impl Relay {
 
     fn read_frames(&mut self, input: &Bytes) -> Result<(), StreamFault> {
         while !self.is_done {
-            let (Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. }) = &mut self.source else {
+            let (Source::OpenAi { reader, .. } | Source::Anthropic { reader, .. } | Source::Media { reader, .. }) =
+                &mut self.source
+            else {
                 return Ok(());
             };
             let Some(frame) = reader.next_frame() else { return Ok(()) };
@@ -267,12 +297,12 @@ impl Relay {
     }
 
     fn read_frame(&mut self, frame: Frame, input: &Bytes) -> Result<(), StreamFault> {
-        let (is_error, data, verbatim) = match frame {
+        let (is_error, is_named, data, verbatim) = match frame {
             Frame::Comment => {
                 self.pieces.push_back(Piece::Comment(COMMENT));
                 return Ok(());
             }
-            Frame::Event { is_error, data, verbatim } => (is_error, data, verbatim),
+            Frame::Event { is_error, is_named, data, verbatim } => (is_error, is_named, data, verbatim),
         };
         if data.trim_ascii().is_empty() {
             return Ok(());
@@ -283,6 +313,18 @@ impl Relay {
                 let seen = observer.observe(&data, &mut self.generated)?;
                 self.usage.merge(observer.usage());
                 self.read_event(seen, data);
+                Ok(())
+            }
+            Source::Media { measure, is_complete, .. } => {
+                let mut kind = String::new();
+                if data.trim_ascii() != b"[DONE]" {
+                    let seen = media::observe_event(&data, *measure)?;
+                    self.usage.merge(seen.usage);
+                    *is_complete |= seen.is_last;
+                    kind = seen.kind;
+                }
+                let again = || if is_named { named(&kind, &data) } else { framed(&data) };
+                self.emit(verbatim.unwrap_or_else(again), true, input);
                 Ok(())
             }
             Source::Decoded(_) => Ok(()),
@@ -384,6 +426,7 @@ impl Relay {
             match &mut self.encoder {
                 Encoder::OpenAi(encoder) => encoder.encode(event, &mut payloads),
                 Encoder::Completions(encoder) => payloads.extend(encoder.encode(event)),
+                Encoder::Nothing => {}
                 Encoder::Anthropic(encoder) => {
                     encoder.encode(event, &mut payloads);
                     let frames = payloads.drain(..).map(|bytes| Piece::Frame { bytes: bytes.into(), content: true });
@@ -431,7 +474,7 @@ impl Relay {
     /// The provider's answer is complete. One in OpenAI's dialect has brought its own usage chunk.
     fn complete(&mut self) {
         match self.source {
-            Source::OpenAi { .. } | Source::Anthropic { .. } => self.close(),
+            Source::OpenAi { .. } | Source::Anthropic { .. } | Source::Media { .. } => self.close(),
             Source::Decoded(_) => self.complete_with_usage(),
         }
     }
@@ -448,7 +491,7 @@ impl Relay {
                 self.release();
                 self.held = Some(Held::Usage(usage.into()));
             }
-            Encoder::OpenAi(_) | Encoder::Completions(_) => {}
+            Encoder::OpenAi(_) | Encoder::Completions(_) | Encoder::Nothing => {}
             Encoder::Anthropic(encoder) => {
                 let mut frames = Vec::new();
                 let last = encoder.end(&self.usage, &mut frames);

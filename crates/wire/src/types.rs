@@ -144,6 +144,8 @@ pub struct Whole {
     pub finish: Option<Finish>,
     /// What has to come back with the results of its tool calls.
     pub kept: Kept,
+    /// The media type, where the body is not JSON.
+    pub media_type: Option<String>,
 }
 
 impl Whole {

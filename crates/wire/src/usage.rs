@@ -27,19 +27,25 @@ pub struct Usage {
     pub output: Option<u64>,
     /// Generated tokens that were reasoning.
     pub reasoning: Option<u64>,
+    /// Prompt tokens of images or sound, where they cost other than text and the provider tells them apart.
+    pub media_input: Option<u64>,
+    /// What is paid for where it is not tokens: images made, characters spoken, seconds heard.
+    pub units: Option<u64>,
 }
 
 impl Usage {
     /// Takes each count that `later` has over the one held: providers repeat cumulative usage, and some split it over
     /// several frames. Counts are never added.
     pub fn merge(&mut self, later: Usage) {
-        let Usage { input, cached_input, cache_write, cache_write_1h, output, reasoning } = later;
+        let Usage { input, cached_input, cache_write, cache_write_1h, output, reasoning, media_input, units } = later;
         self.input = input.or(self.input);
         self.cached_input = cached_input.or(self.cached_input);
         self.cache_write = cache_write.or(self.cache_write);
         self.cache_write_1h = cache_write_1h.or(self.cache_write_1h);
         self.output = output.or(self.output);
         self.reasoning = reasoning.or(self.reasoning);
+        self.media_input = media_input.or(self.media_input);
+        self.units = units.or(self.units);
     }
 
     /// True when neither input nor output is known.

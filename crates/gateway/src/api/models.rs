@@ -111,6 +111,10 @@ fn model(id: String, offer: &Offer) -> Model {
         kind: facts.kind.map(|kind| match kind {
             Kind::Chat => "chat",
             Kind::Embedding => "embedding",
+            Kind::Image => "image",
+            Kind::Speech => "speech",
+            Kind::Transcription => "transcription",
+            Kind::Moderation => "moderation",
         }),
         context_window: facts.context_window,
         max_output_tokens: facts.max_output_tokens,

@@ -122,6 +122,7 @@ fn request(
             wire::encode_chat(call.surface.client(), &call.body, request, &offer.target(), recall)?
         }
         Payload::Embeddings(request) => wire::encode_embeddings(&call.body, request, &offer.target())?,
+        Payload::Media(request) => wire::encode_media(&call.body, request, &offer.target())?,
     };
     if let Some(lost) = encoded.loss.items().first().filter(|_| call.extensions.strict) {
         let message = format!("This model's provider cannot be told `{}`: {}.", lost.path, lost.what);
@@ -132,6 +133,12 @@ fn request(
     let mut uri = offer.uri.clone();
     let headers = request.headers_mut();
     headers.insert(header::CONTENT_TYPE, JSON);
+    if let Payload::Media(passed) = &call.payload {
+        uri = offer.provider.uri(passed.endpoint.path(), Some(&offer.model));
+        if let Ok(kind) = HeaderValue::try_from(&passed.content_type) {
+            headers.insert(header::CONTENT_TYPE, kind);
+        }
+    }
     headers.insert(header::USER_AGENT, USER_AGENT);
     if let Some(credential) = door.credential() {
         credential.sign(&mut uri, headers);
@@ -168,6 +175,9 @@ async fn whole(
     call: &Call,
     deadline: Deadline,
 ) -> Result<wire::Whole, (Kind, String)> {
+    let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let media_type = media_type.unwrap_or_default().to_owned();
+    let is_json = is_json(response.headers());
     let body = match deadline_limit(deadline).keep(collect(response.into_body(), MAX_ANSWER_BYTES)).await {
         Some(body) => body?,
         None => return Err((Kind::HeadersTimeout, "the answer was not complete in time".to_owned())),
@@ -181,6 +191,8 @@ async fn whole(
         }
         Payload::Chat(_) => wire::translate_answer(dialect, client, body, &context),
         Payload::Embeddings(request) => wire::translate_embeddings(dialect, body, request, &context),
+        Payload::Media(request) => wire::observe_media(body, is_json, request)
+            .map(|whole| wire::Whole { media_type: (!is_json).then_some(media_type), ..whole }),
     };
     answer.map_err(|bad| match bad {
         BadAnswer::NotJson => (Kind::BadResponse, "the body is not JSON".to_owned()),
@@ -220,7 +232,12 @@ async fn open(
     let include_usage = matches!(&call.payload, Payload::Chat(request) if request.include_usage);
     let dialect = target.offer.dialect();
     let quirks = &target.offer.provider.config.quirks;
-    let relay = Relay::new(dialect, call.surface.client(), context(target, call), include_usage, quirks);
+    let relay = match &call.payload {
+        Payload::Media(request) => Relay::passing(request),
+        Payload::Chat(_) | Payload::Embeddings(_) => {
+            Relay::new(dialect, call.surface.client(), context(target, call), include_usage, quirks)
+        }
+    };
     let mut opened = Opened { incoming: response.into_body(), relay, ready: Vec::new() };
     let patience = live.config.timeouts.first_content;
     let began = clock::now();
@@ -255,7 +272,7 @@ async fn open(
 fn context(target: &Target, call: &Call) -> AnswerContext {
     let prefix = match call.payload {
         Payload::Chat(_) => "chatcmpl-",
-        Payload::Embeddings(_) => "embd-",
+        Payload::Embeddings(_) | Payload::Media(_) => "embd-",
     };
     AnswerContext {
         id: format!("{prefix}{}", call.request_id),

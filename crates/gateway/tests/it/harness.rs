@@ -210,7 +210,9 @@ impl Gateway {
         body: Body,
     ) -> http::Response<hyper::body::Incoming> {
         let mut request = Request::builder().method(method).uri(format!("{}{path}", self.url()));
-        request = request.header("content-type", "application/json");
+        if !headers.iter().any(|(name, _)| *name == "content-type") {
+            request = request.header("content-type", "application/json");
+        }
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

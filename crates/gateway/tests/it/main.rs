@@ -13,6 +13,7 @@ mod harness;
 mod keys;
 mod lifecycle;
 mod limits;
+mod media;
 mod messages;
 mod models;
 mod outages;

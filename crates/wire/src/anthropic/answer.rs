@@ -65,6 +65,7 @@ impl Counts {
             cache_write_1h: self.cache_creation.0.and_then(|creation| count(creation.ephemeral_1h_input_tokens)),
             output: count(self.output_tokens),
             reasoning: self.output_tokens_details.0.and_then(|details| count(details.thinking_tokens)),
+            ..Usage::default()
         }
     }
 }
@@ -185,7 +186,7 @@ pub(crate) fn observe(bytes: Bytes) -> Result<Whole, BadAnswer> {
         let body = body(&bytes)?;
         (body.usage.0.unwrap_or_default().usage(), body.stop_reason.0.as_deref().map(finish))
     };
-    Ok(Whole { body: bytes, usage, finish, kept: Kept::default() })
+    Ok(Whole { body: bytes, usage, finish, kept: Kept::default(), media_type: None })
 }
 
 /// Reads a whole answer.

@@ -134,7 +134,7 @@ struct Counts {
 /// Embedding generates nothing: where the input's tokens are known, all tokens are.
 fn whole(body: Bytes, usage: Usage) -> Whole {
     let usage = Usage { output: usage.output.or(usage.input.map(|_| 0)), ..usage };
-    Whole { body, usage, finish: None, kept: Kept::default() }
+    Whole { body, usage, finish: None, kept: Kept::default(), media_type: None }
 }
 
 fn to_base64(numbers: &RawValue) -> Result<String, BadAnswer> {

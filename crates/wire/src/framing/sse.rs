@@ -12,6 +12,8 @@ pub enum Frame {
     Event {
         /// The `event` field, where it is `error`; other names carry no meaning here.
         is_error: bool,
+        /// It has a name.
+        is_named: bool,
         /// The data, its lines joined by LF.
         data: Bytes,
         /// The very bytes of the event, where they are `data: …` and a blank line and nothing else.
@@ -37,6 +39,7 @@ pub struct Reader {
     data: BytesMut,
     has_data: bool,
     is_error: bool,
+    is_named: bool,
     is_started: bool,
     /// The last line ended in CR: an LF that follows belongs to it.
     after_cr: bool,
@@ -78,7 +81,7 @@ impl Reader {
     }
 
     fn frame_in_buffer(&mut self) -> Option<Frame> {
-        let is_between_events = !self.has_data && !self.is_error && self.is_started && !self.after_cr;
+        let is_between_events = !self.has_data && !self.is_named && self.is_started && !self.after_cr;
         if is_between_events && let Some(frame) = self.plain_event() {
             return Some(frame);
         }
@@ -131,7 +134,12 @@ impl Reader {
         }
         let verbatim = self.buffer.split_to(end + 2);
         self.scanned = 0;
-        Some(Frame::Event { is_error: false, data: verbatim.slice(FIELD.len()..end), verbatim: Some(verbatim) })
+        Some(Frame::Event {
+            is_error: false,
+            is_named: false,
+            data: verbatim.slice(FIELD.len()..end),
+            verbatim: Some(verbatim),
+        })
     }
 
     /// The next line without its end.
@@ -161,8 +169,9 @@ impl Reader {
         self.is_started = true;
         if line.is_empty() {
             let is_error = std::mem::take(&mut self.is_error);
+            let is_named = std::mem::take(&mut self.is_named);
             let data = self.data.split().freeze();
-            let frame = Frame::Event { is_error, data, verbatim: None };
+            let frame = Frame::Event { is_error, is_named, data, verbatim: None };
             return std::mem::take(&mut self.has_data).then_some(frame);
         }
         let (field, value) = match memchr::memchr(b':', line) {
@@ -178,7 +187,10 @@ impl Reader {
                 }
                 self.data.extend_from_slice(value);
             }
-            b"event" => self.is_error = value == b"error",
+            b"event" => {
+                self.is_named = !value.is_empty();
+                self.is_error = value == b"error";
+            }
             _ => {}
         }
         None

@@ -43,7 +43,7 @@ pub(crate) fn observe(body: Bytes) -> Result<Whole, BadAnswer> {
         let finish = first.finish_reason.as_ref().map(|reason| Finish::parse(&reason.0));
         (answer.usage.0.map(UsageBody::usage).unwrap_or_default(), finish)
     };
-    Ok(Whole { body, usage, finish, kept: Kept::default() })
+    Ok(Whole { body, usage, finish, kept: Kept::default(), media_type: None })
 }
 
 /// The text of all choices.

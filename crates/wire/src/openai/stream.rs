@@ -83,10 +83,9 @@ impl UsageBody {
         Usage {
             input: count(self.prompt_tokens),
             cached_input: self.prompt_tokens_details.0.and_then(|details| count(details.cached_tokens)),
-            cache_write: None,
-            cache_write_1h: None,
             output: count(self.completion_tokens),
             reasoning: self.completion_tokens_details.0.and_then(|details| count(details.reasoning_tokens)),
+            ..Usage::default()
         }
     }
 }
