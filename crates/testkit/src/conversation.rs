@@ -79,7 +79,8 @@ impl Conversation<'_> {
             last_user()
         } else if let Some(schema) = &self.schema {
             let sample = schema::sample(schema);
-            Some(if sample == json!({}) { ANY_OBJECT.to_owned() } else { sample.to_string() })
+            let is_any = schema["properties"].is_null() && sample == json!({});
+            Some(if is_any { ANY_OBJECT.to_owned() } else { sample.to_string() })
         } else if directive.json {
             Some(ANY_OBJECT.to_owned())
         } else if let Some(result) = self.last_result() {

@@ -30,7 +30,13 @@ fn hot_path(criterion: &mut Criterion) {
 
 "#,
     );
-    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 0, model: "m".to_owned(), prompt_tokens: 0 };
+    let context = AnswerContext {
+        id: "chatcmpl-1".to_owned(),
+        created: 0,
+        model: "m".to_owned(),
+        prompt_tokens: 0,
+        forced_call: None,
+    };
     let begin = || Relay::new(Dialect::OpenAi, Client::OpenAi, context.clone(), false, &[]);
     let (mut relay, mut chunks) = (begin(), 0);
     criterion.bench_function("relay a chunk of 300 bytes", |bencher| {

@@ -293,8 +293,13 @@ mod tests {
     #[test]
     fn an_answer_is_text_alone() {
         let body = r#"{"id":"x","choices":[{"index":0,"message":{"content":"Hi","reasoning_content":"hm"},"finish_reason":"stop"}],"usage":{"prompt_tokens":3,"completion_tokens":2}}"#;
-        let context =
-            AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 3 };
+        let context = AnswerContext {
+            id: "chatcmpl-1".to_owned(),
+            created: 7,
+            model: "m".to_owned(),
+            prompt_tokens: 3,
+            forced_call: None,
+        };
 
         let whole = translate_answer(Dialect::OpenAi, Client::Completions, body.into(), &context).unwrap();
 

@@ -92,7 +92,7 @@ pub(crate) fn encode(body: &[u8], request: &Request, target: &Target<'_>) -> Res
             return Err(Error::at("model", Problem::UnsupportedParameter, message));
         }
     };
-    Ok(Encoded { body: body.into(), loss })
+    Ok(Encoded { body: body.into(), loss, forced_call: None })
 }
 
 #[derive(Serialize)]

@@ -207,7 +207,7 @@ pub fn encode_chat(
         let members = openai::request::outline_of(text)?;
         let asks_usage = request.stream && client == Client::OpenAi;
         let body = splice::rewrite(text, &members, target.model, asks_usage, target.quirks);
-        return Ok(Encoded { body: body.into(), loss });
+        return Ok(Encoded { body: body.into(), loss, forced_call: None });
     }
     let mut chat = decode_chat(client, body)?;
     if target.dialect == Dialect::Anthropic {
@@ -218,7 +218,8 @@ pub fn encode_chat(
         Dialect::Anthropic => anthropic::compose(&chat, target, request.stream, &mut loss)?,
         Dialect::Ollama => ollama::encode_request(&chat, target, request.stream, &mut loss)?,
     };
-    Ok(Encoded { body: body.into(), loss })
+    let forced_call = if target.dialect == Dialect::Ollama { ollama::forced_call(&chat) } else { None };
+    Ok(Encoded { body: body.into(), loss, forced_call })
 }
 
 /// An embeddings request for `target`.
@@ -260,7 +261,7 @@ pub fn translate_answer(
         (Dialect::Anthropic, Client::Anthropic) => return anthropic::answer::observe(body),
         (Dialect::OpenAi, Client::Anthropic | Client::Completions) => openai::decode::decode_answer(&body)?,
         (Dialect::Anthropic, Client::OpenAi | Client::Completions) => anthropic::decode_answer(&body)?,
-        (Dialect::Ollama, _) => ollama::decode_answer(&body)?,
+        (Dialect::Ollama, _) => ollama::decode_answer(&body, context.forced_call.as_deref())?,
     };
     let body = match client {
         Client::OpenAi => openai::encode_answer(&answer, context),

@@ -5,6 +5,7 @@
 //! answer is still worth having, and refused where it would answer another question.
 
 mod answer;
+mod forced;
 mod request;
 mod stream;
 mod tags;
@@ -13,6 +14,11 @@ pub(crate) mod window;
 pub use answer::decode_answer;
 pub use request::encode_request;
 pub use stream::Decoder;
+
+/// The function that the answer's text will be the arguments of.
+pub fn forced_call(chat: &crate::chat::Chat<'_>) -> Option<String> {
+    forced::forced(chat).map(|tool| tool.name.to_string())
+}
 
 #[cfg(test)]
 mod tests;

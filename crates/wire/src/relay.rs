@@ -121,7 +121,7 @@ impl Relay {
             (Dialect::Anthropic, Client::OpenAi | Client::Completions) => {
                 decoded(Decoder::Anthropic(anthropic::Decoder::new()))
             }
-            (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new())),
+            (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new(context.forced_call.as_deref()))),
         };
         let encoder = match client {
             Client::OpenAi => Encoder::OpenAi(openai::Encoder::new(context)),

@@ -89,6 +89,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// What could not be carried over.
     pub loss: Loss,
+    /// The function whose arguments the answer's text will be, where the provider cannot be made to call one.
+    pub forced_call: Option<String>,
 }
 
 /// What an answer in the client's format says of itself where the provider's does not.
@@ -102,6 +104,8 @@ pub struct AnswerContext {
     pub model: String,
     /// An estimate of the prompt's tokens, for a client that is told them before anybody has counted.
     pub prompt_tokens: u64,
+    /// See [`Encoded::forced_call`].
+    pub forced_call: Option<String>,
 }
 
 /// Reasoning that must come back with the results of the tool calls that it led to.

@@ -15,10 +15,15 @@ use crate::refusal::Refusal;
 use crate::router;
 use crate::server::Worker;
 
+/// What both vendors' clients are told where nobody says when a model came: the time must be one.
+const UNKNOWN_TIME: &str = "1970-01-01T00:00:00Z";
+
 #[derive(Serialize)]
 pub(super) struct List {
     object: &'static str,
     data: Vec<Model>,
+    /// Anthropic's clients page through lists: this is all of it.
+    has_more: bool,
 }
 
 /// One model. Unknown facts are `null`.
@@ -27,8 +32,13 @@ pub(super) struct Model {
     id: String,
     object: &'static str,
     created: i64,
+    /// For Anthropic's clients, with the two that follow.
+    #[serde(rename = "type")]
+    kind_of_object: &'static str,
+    display_name: String,
+    created_at: &'static str,
     owned_by: String,
-    /// What it makes: `chat`, `embedding`, or `null` where only the provider's list knows the name.
+    /// What it makes: `chat`, `embedding`, `image` and others, or `null` where only the provider's list knows the name.
     kind: Option<&'static str>,
     context_window: Option<u64>,
     max_output_tokens: Option<u64>,
@@ -62,7 +72,7 @@ pub(super) async fn list(State(worker): State<Arc<Worker>>, Client(caller): Clie
     let offers = live.directory.offers.iter();
     let offers = offers.filter(|offer| caller.may_use(&offer.model, &offer.provider.name, &offer.model));
     let offers = offers.map(|offer| model(live.directory.public_name(offer), offer));
-    Json(List { object: "list", data: ours.chain(offers).collect() })
+    Json(List { object: "list", data: ours.chain(offers).collect(), has_more: false })
 }
 
 pub(super) async fn retrieve(
@@ -89,9 +99,12 @@ fn find(live: &Live, id: &str) -> Option<Model> {
 
 fn virtual_model(id: &str) -> Model {
     Model {
+        display_name: id.to_owned(),
         id: id.to_owned(),
         object: "model",
         created: 0,
+        kind_of_object: "model",
+        created_at: UNKNOWN_TIME,
         owned_by: "llm-gateway".to_owned(),
         kind: Some("chat"),
         context_window: None,
@@ -104,9 +117,12 @@ fn virtual_model(id: &str) -> Model {
 fn model(id: String, offer: &Offer) -> Model {
     let facts = &offer.facts;
     Model {
+        display_name: id.clone(),
         id,
         object: "model",
         created: 0,
+        kind_of_object: "model",
+        created_at: UNKNOWN_TIME,
         owned_by: offer.provider.name.to_string(),
         kind: facts.kind.map(|kind| match kind {
             Kind::Chat => "chat",

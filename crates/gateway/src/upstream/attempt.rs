@@ -60,7 +60,7 @@ pub(super) async fn attempt(
         retry_after: None,
         detail,
     };
-    let (request, loss) =
+    let (request, loss, forced_call) =
         request(live, target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
     let timeouts = &live.config.timeouts;
     let patience = if call.payload.is_stream() { timeouts.headers } else { timeouts.headers_plain };
@@ -78,10 +78,11 @@ pub(super) async fn attempt(
         return Err(fail((Kind::BadResponse, format!("content encoding {encoding:?}, which was not asked for"))));
     }
     if call.payload.is_stream() && !is_json(response.headers()) {
-        let opened = open(response, live, target, call, deadline).await.map_err(fail)?;
+        let context = context(target, call, forced_call);
+        let opened = open(response, live, target, call, context, deadline).await.map_err(fail)?;
         return Ok((Content::Stream(opened), loss));
     }
-    let whole = whole(response, target, call, deadline).await.map_err(fail)?;
+    let whole = whole(response, target, call, context(target, call, forced_call), deadline).await.map_err(fail)?;
     Ok((Content::Whole(whole), loss))
 }
 
@@ -94,7 +95,7 @@ pub(super) async fn count_tokens(
     path: &str,
     door: &Door,
 ) -> Option<u64> {
-    let (mut request, _loss) = request(live, target, call, door).ok()?;
+    let (mut request, ..) = request(live, target, call, door).ok()?;
     // The credential may stand in the query.
     let mut uri = target.offer.provider.uri(path, Some(&target.offer.model));
     if let Some(credential) = door.credential() {
@@ -114,7 +115,7 @@ fn request(
     target: &Target,
     call: &Call,
     door: &Door,
-) -> Result<(Request<Full<Bytes>>, Loss), wire::Error> {
+) -> Result<(Request<Full<Bytes>>, Loss, Option<String>), wire::Error> {
     let offer = &target.offer;
     let encoded = match &call.payload {
         Payload::Chat(request) => {
@@ -152,7 +153,7 @@ fn request(
         }
     }
     *request.uri_mut() = uri;
-    Ok((request, encoded.loss))
+    Ok((request, encoded.loss, encoded.forced_call))
 }
 
 /// Reads an error answer and tells what it means.
@@ -173,6 +174,7 @@ async fn whole(
     response: Response<Incoming>,
     target: &Target,
     call: &Call,
+    context: AnswerContext,
     deadline: Deadline,
 ) -> Result<wire::Whole, (Kind, String)> {
     let media_type = response.headers().get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
@@ -182,7 +184,6 @@ async fn whole(
         Some(body) => body?,
         None => return Err((Kind::HeadersTimeout, "the answer was not complete in time".to_owned())),
     };
-    let context = context(target, call);
     let (dialect, client) = (target.offer.dialect(), call.surface.client());
     let answer = match &call.payload {
         // A stream was asked for and JSON came: an error in a success status, or no stream at all.
@@ -227,6 +228,7 @@ async fn open(
     live: &Live,
     target: &Target,
     call: &Call,
+    context: AnswerContext,
     deadline: Deadline,
 ) -> Result<Opened, (Kind, String)> {
     let include_usage = matches!(&call.payload, Payload::Chat(request) if request.include_usage);
@@ -235,7 +237,7 @@ async fn open(
     let relay = match &call.payload {
         Payload::Media(request) => Relay::passing(request),
         Payload::Chat(_) | Payload::Embeddings(_) => {
-            Relay::new(dialect, call.surface.client(), context(target, call), include_usage, quirks)
+            Relay::new(dialect, call.surface.client(), context, include_usage, quirks)
         }
     };
     let mut opened = Opened { incoming: response.into_body(), relay, ready: Vec::new() };
@@ -269,7 +271,7 @@ async fn open(
     }
 }
 
-fn context(target: &Target, call: &Call) -> AnswerContext {
+fn context(target: &Target, call: &Call, forced_call: Option<String>) -> AnswerContext {
     let prefix = match call.payload {
         Payload::Chat(_) => "chatcmpl-",
         Payload::Embeddings(_) | Payload::Media(_) => "embd-",
@@ -279,6 +281,7 @@ fn context(target: &Target, call: &Call) -> AnswerContext {
         created: clock::unix_seconds(),
         model: target.offer.model.to_string(),
         prompt_tokens: estimate::likely_input(call),
+        forced_call,
     }
 }
 

@@ -19,7 +19,14 @@ const KEYS_IN_NODE: &[&str] = &["keys.test.mjs"];
 async fn the_official_python_sdk_works_through_the_gateway() {
     let python = python();
     for files in [
-        &["test_chat.py", "test_tools.py", "test_embeddings.py", "test_anthropic.py", "test_langchain.py"][..],
+        &[
+            "test_chat.py",
+            "test_tools.py",
+            "test_embeddings.py",
+            "test_media.py",
+            "test_anthropic.py",
+            "test_langchain.py",
+        ][..],
         FAILURES_IN_PYTHON,
         KEYS_IN_PYTHON,
     ] {
@@ -50,7 +57,14 @@ async fn the_official_python_sdk_works_through_the_gateway() {
 async fn the_official_node_sdk_works_through_the_gateway() {
     let folder = beside_the_modules();
     for files in [
-        &["chat.test.mjs", "tools.test.mjs", "embeddings.test.mjs", "anthropic.test.mjs", "vercel.test.mjs"][..],
+        &[
+            "chat.test.mjs",
+            "tools.test.mjs",
+            "embeddings.test.mjs",
+            "media.test.mjs",
+            "anthropic.test.mjs",
+            "vercel.test.mjs",
+        ][..],
         FAILURES_IN_NODE,
         KEYS_IN_NODE,
     ] {

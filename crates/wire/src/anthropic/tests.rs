@@ -20,7 +20,13 @@ fn target(thinking: Thinking) -> Target<'static> {
 }
 
 fn context() -> AnswerContext {
-    AnswerContext { id: "chatcmpl-0190a1b2".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 11 }
+    AnswerContext {
+        id: "chatcmpl-0190a1b2".to_owned(),
+        created: 7,
+        model: "m".to_owned(),
+        prompt_tokens: 11,
+        forced_call: None,
+    }
 }
 
 /// An OpenAI request as Anthropic gets it, and the paths of what was lost.

@@ -35,8 +35,13 @@ fn encoded(body: &str, dialect: Dialect) -> Result<(String, Vec<String>), Error>
 }
 
 fn translated(from: Dialect, answer: &str, body: &str) -> Result<crate::Whole, BadAnswer> {
-    let context =
-        AnswerContext { id: "embd-1".to_owned(), created: 0, model: "nomic-embed-text".to_owned(), prompt_tokens: 0 };
+    let context = AnswerContext {
+        id: "embd-1".to_owned(),
+        created: 0,
+        model: "nomic-embed-text".to_owned(),
+        prompt_tokens: 0,
+        forced_call: None,
+    };
     translate(from, Bytes::copy_from_slice(answer.as_bytes()), &read(body.as_bytes()).unwrap(), &context)
 }
 

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use super::forced::Forced;
 use super::stream::split;
 use super::tags::Tags;
 use crate::event::{Answer, Event, Finish, ToolCallHead};
@@ -10,12 +11,12 @@ use crate::lenient::Lenient;
 use crate::usage::{Usage, count};
 use crate::{BadAnswer, Dialect};
 
-/// Reads the body of a whole answer.
+/// Reads the body of a whole answer, whose text is the arguments of `forced_call` where there is one.
 ///
 /// # Errors
 /// [`BadAnswer::Error`] for an error in a success status; [`BadAnswer::NoChoices`] when nothing was generated because
 /// the model was only being loaded or unloaded, or when there is no message at all.
-pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
+pub fn decode_answer(body: &[u8], forced_call: Option<&str>) -> Result<Answer, BadAnswer> {
     let object: Object<'_> = serde_json::from_slice(body).map_err(|_| BadAnswer::NotJson)?;
     if object.error.is_some() {
         return Err(BadAnswer::Error(crate::read_error(Dialect::Ollama, 200, body)));
@@ -28,7 +29,8 @@ pub fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
     let (mut tags, mut answer, mut told) = (Tags::default(), Answer::default(), Vec::new());
     split(events, &mut tags, &mut told);
     tags.end(&mut told);
-    told.into_iter().for_each(|event| answer.fold(event));
+    let mut forced = Forced::new(forced_call);
+    told.into_iter().for_each(|event| answer.fold(forced.told(event)));
     Ok(answer)
 }
 

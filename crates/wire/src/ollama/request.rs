@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
+use super::forced::{forced, instruction};
 use super::window;
 use crate::chat::{self, Chat, Part, ToolChoice};
 use crate::loss::Loss;
@@ -21,7 +22,12 @@ use crate::{Error, Problem, Target};
 /// [`Problem::UnsupportedParameter`] for content that cannot be sent and must not be dropped (an image by `http` URL,
 /// audio, a file), [`Problem::InvalidValue`] for a `data:` URL that is not base64.
 pub fn encode_request(chat: &Chat<'_>, target: &Target<'_>, stream: bool, loss: &mut Loss) -> Result<Vec<u8>, Error> {
-    let mut messages = Vec::with_capacity(chat.messages.len());
+    let forced = forced(chat);
+    let mut messages = Vec::with_capacity(chat.messages.len().saturating_add(1));
+    if let Some(tool) = forced {
+        loss.note("tool_choice", "the answer is held to the function's schema; Ollama cannot make a model call it");
+        messages.push(Message { role: "system", content: instruction(tool), ..Message::default() });
+    }
     for (position, message) in chat.messages.iter().enumerate() {
         messages.push(encode_message(position, message, loss)?);
     }
@@ -29,8 +35,8 @@ pub fn encode_request(chat: &Chat<'_>, target: &Target<'_>, stream: bool, loss: 
         model: target.model,
         messages,
         stream,
-        tools: tools(chat, loss),
-        format: format(&chat.format),
+        tools: if forced.is_some() { Vec::new() } else { tools(chat, loss) },
+        format: forced.map(|tool| Format::Parameters(parameters(tool))).or_else(|| format(&chat.format)),
         think: chat.reasoning_effort.as_deref().and_then(|effort| think(effort, target.model, loss)),
         truncate: false,
         keep_alive: chat.rest.iter().find(|(name, _)| name == KEEP_ALIVE).map(|(_, value)| *value),
@@ -123,6 +129,7 @@ struct Empty {}
 enum Format<'a> {
     Word(&'static str),
     Schema(&'a RawValue),
+    Parameters(Parameters<'a>),
 }
 
 #[derive(Serialize)]
@@ -284,13 +291,14 @@ fn encode_call<'a>(call: &'a chat::ToolCall<'a>, path: &str, loss: &mut Loss) ->
     ToolCall { id: &call.id, function: FunctionCall { name: &call.name, arguments } }
 }
 
-/// The tools to offer. Ollama has no `tool_choice`: `none` offers none, one function is offered alone.
+/// The tools to offer, where none [must](forced) be called. Ollama has no `tool_choice`: `none` offers none, one
+/// function is offered alone.
 fn tools<'a>(chat: &'a Chat<'a>, loss: &mut Loss) -> Vec<Tool<'a>> {
     let only = match &chat.tool_choice {
         ToolChoice::None => return Vec::new(),
         ToolChoice::Auto => None,
         ToolChoice::Required => {
-            loss.note("tool_choice", "Ollama cannot make a model call a tool");
+            loss.note("tool_choice", "Ollama cannot make a model call one of several tools");
             None
         }
         ToolChoice::Function(name) => {
@@ -303,10 +311,13 @@ fn tools<'a>(chat: &'a Chat<'a>, loss: &mut Loss) -> Vec<Tool<'a>> {
 }
 
 fn encode_tool<'a>(tool: &'a chat::Tool<'a>) -> Tool<'a> {
-    let parameters =
-        tool.parameters.map_or(Parameters::None { r#type: "object", properties: Empty {} }, Parameters::Schema);
-    let function = Function { name: &tool.name, description: tool.description.as_deref(), parameters };
+    let function =
+        Function { name: &tool.name, description: tool.description.as_deref(), parameters: parameters(tool) };
     Tool { r#type: "function", function }
+}
+
+fn parameters<'a>(tool: &'a chat::Tool<'a>) -> Parameters<'a> {
+    tool.parameters.map_or(Parameters::None { r#type: "object", properties: Empty {} }, Parameters::Schema)
 }
 
 fn format<'a>(format: &chat::Format<'a>) -> Option<Format<'a>> {

@@ -1,6 +1,7 @@
 //! Ollama's stream to canonical events.
 
 use super::answer::Object;
+use super::forced::Forced;
 use super::tags::Tags;
 use crate::event::Event;
 use crate::framing::ndjson::Lines;
@@ -17,14 +18,16 @@ pub struct Decoder {
 struct State {
     calls: u32,
     tags: Tags,
+    forced: Forced,
     has_output: bool,
     is_done: bool,
 }
 
 impl Decoder {
-    /// A decoder at the start of a stream.
-    pub fn new() -> Decoder {
-        Decoder::default()
+    /// A decoder at the start of a stream, whose text is the arguments of `forced_call` where there is one.
+    pub fn new(forced_call: Option<&str>) -> Decoder {
+        let state = State { forced: Forced::new(forced_call), ..State::default() };
+        Decoder { lines: Lines::default(), state }
     }
 
     /// True when the end of the answer was read; what follows is ignored.
@@ -77,7 +80,9 @@ impl State {
         let mut events = Vec::new();
         object.events(&mut self.calls, &mut events);
         self.has_output |= !events.is_empty();
-        split(events, &mut self.tags, out);
+        let mut told = Vec::new();
+        split(events, &mut self.tags, &mut told);
+        out.extend(told.into_iter().map(|event| self.forced.told(event)));
         Ok(())
     }
 }

@@ -13,11 +13,12 @@ fn context() -> AnswerContext {
         created: 1_700_000_000,
         model: "llama3.2".to_owned(),
         prompt_tokens: 0,
+        forced_call: None,
     }
 }
 
 fn decode<'a>(slices: impl IntoIterator<Item = &'a [u8]>) -> (Vec<Event>, Result<(), StreamFault>) {
-    let mut decoder = Decoder::new();
+    let mut decoder = Decoder::new(None);
     let mut events = Vec::new();
     let pushed = slices.into_iter().try_for_each(|slice| decoder.push(slice, &mut events));
     let outcome = pushed.and_then(|()| decoder.end(&mut events));
@@ -58,7 +59,7 @@ fn chunks(stream: &str) -> Vec<String> {
 /// The whole answer, from `"choices":` on.
 #[track_caller]
 fn answer(body: &str) -> String {
-    let encoded = encode_answer(&decode_answer(body.as_bytes()).unwrap(), &context());
+    let encoded = encode_answer(&decode_answer(body.as_bytes(), None).unwrap(), &context());
     let text = String::from_utf8(encoded).unwrap();
     let head = r#"{"id":"chatcmpl-0190a1b2","object":"chat.completion","created":1700000000,"model":"llama3.2","#;
     text.strip_prefix(head).unwrap().to_owned()
@@ -115,9 +116,9 @@ fn usage_has_a_chunk_of_its_own_and_absent_counts_are_absent() {
             r#"{HEAD}"choices":[],"usage":{{"completion_tokens":4,"prompt_tokens_details":{{"cached_tokens":20}},"completion_tokens_details":{{"reasoning_tokens":3}}}}}}"#
         )
     );
-    let cached = decode_answer(br#"{"message":{"content":"a"},"done":true,"eval_count":4.0}"#).unwrap();
+    let cached = decode_answer(br#"{"message":{"content":"a"},"done":true,"eval_count":4.0}"#, None).unwrap();
     assert_eq!((cached.usage.input, cached.usage.output), (None, Some(4)));
-    let silent = decode_answer(br#"{"message":{"content":"a"},"done":true}"#).unwrap();
+    let silent = decode_answer(br#"{"message":{"content":"a"},"done":true}"#, None).unwrap();
     assert!(!text(encode_answer(&silent, &context())).contains("usage"));
 }
 
@@ -242,7 +243,7 @@ fn the_end_has_a_reason() {
         (r#","done_reason":"novel""#, "", Finish::Other("novel".to_owned())),
     ] {
         let body = format!(r#"{{"message":{{"content":"a"{message}}},"done":true{reason}}}"#);
-        assert_eq!(decode_answer(body.as_bytes()).unwrap().finish, Some(finish.clone()), "{body}");
+        assert_eq!(decode_answer(body.as_bytes(), None).unwrap().finish, Some(finish.clone()), "{body}");
         let (events, outcome) = decode_in_every_slicing(&body);
         assert_eq!((events.last(), outcome), (Some(&Event::Finish { choice: 0, reason: finish }), Ok(())), "{body}");
     }
@@ -251,12 +252,12 @@ fn the_end_has_a_reason() {
 #[test]
 fn an_empty_answer_is_an_answer_but_loading_is_none() {
     let empty = r#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"#;
-    assert_eq!(decode_answer(empty.as_bytes()).unwrap().finish, Some(Finish::Stop));
+    assert_eq!(decode_answer(empty.as_bytes(), None).unwrap().finish, Some(Finish::Stop));
     assert_eq!(chunks(empty), [ROLE, r#""delta":{},"finish_reason":"stop"}"#]);
 
     for reason in ["load", "unload"] {
         let body = empty.replace("stop", reason);
-        assert_eq!(decode_answer(body.as_bytes()), Err(BadAnswer::NoChoices));
+        assert_eq!(decode_answer(body.as_bytes(), None), Err(BadAnswer::NoChoices));
         assert_eq!(decode_in_every_slicing(&body), (vec![], Err(StreamFault::Truncated)));
     }
 }
@@ -274,7 +275,7 @@ fn an_error_line_ends_the_stream_after_what_came_before() {
         let Err(StreamFault::Error(error)) = outcome else { panic!("{outcome:?}") };
         assert_eq!(error.message, words);
     }
-    let Err(BadAnswer::Error(error)) = decode_answer(b"{\"error\":\"model requires more system memory\"}") else {
+    let Err(BadAnswer::Error(error)) = decode_answer(b"{\"error\":\"model requires more system memory\"}", None) else {
         panic!()
     };
     assert_eq!(error.message, "model requires more system memory");
@@ -290,15 +291,15 @@ fn a_cut_stream_is_truncated_and_a_broken_line_is_bad() {
     assert_eq!(decode([b"{\"message\":{\"content\":\"\xff\"}}\n".as_slice()]).1, Err(StreamFault::BadFrame));
     assert_eq!(decode([vec![b' '; 3_000_000].as_slice()]).1, Err(StreamFault::TooLarge));
     for body in ["", "<html>", "5", r#"{"message":{"tool_calls":[{"function":{}}]}}"#] {
-        assert_eq!(decode_answer(body.as_bytes()), Err(BadAnswer::NotJson), "{body}");
+        assert_eq!(decode_answer(body.as_bytes(), None), Err(BadAnswer::NotJson), "{body}");
     }
-    assert_eq!(decode_answer(b"{}"), Err(BadAnswer::NoChoices));
+    assert_eq!(decode_answer(b"{}", None), Err(BadAnswer::NoChoices));
 }
 
 #[test]
 fn minted_ids_stay_within_the_letters_and_length_that_all_providers_take() {
     let body = br#"{"message":{"tool_calls":[{"function":{"name":"f","arguments":{}}}]},"done":true}"#;
-    let answer = decode_answer(body).unwrap();
+    let answer = decode_answer(body, None).unwrap();
     let id = "chatcmpl-0190a1b2-c3d4-7000-8000-0123456789ab/".to_owned();
 
     let encoded = encode_answer(&answer, &AnswerContext { id, ..context() });
@@ -328,7 +329,7 @@ fn line() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn arbitrary_bytes_never_panic_and_slicing_never_matters(bytes in line(), size in 1_usize..16) {
-        let _answer = decode_answer(&bytes);
+        let _answer = decode_answer(&bytes, None);
         prop_assert_eq!(decode(bytes.chunks(size)), decode([bytes.as_slice()]));
     }
 
@@ -344,4 +345,28 @@ proptest! {
         prop_assert_eq!(seen.collect::<String>(), texts.concat());
         prop_assert_eq!(outcome, Ok(()));
     }
+}
+
+/// The answer to a request that had to call a function is its arguments.
+#[test]
+fn the_text_of_a_forced_call_is_its_arguments() {
+    let whole = br#"{"message":{"content":"{\"city\":\"Rome\"}"},"done":true,"done_reason":"stop"}"#;
+    let lines = "{\"message\":{\"thinking\":\"hm\"}}\n{\"message\":{\"content\":\"{\\\"city\\\":\"}}\n\
+        {\"message\":{\"content\":\"\\\"Rome\\\"}\"},\"done\":true,\"done_reason\":\"stop\"}\n";
+
+    let answer = decode_answer(whole, Some("get_weather")).unwrap();
+    let mut decoder = Decoder::new(Some("get_weather"));
+    let mut events = Vec::new();
+    for byte in lines.as_bytes() {
+        decoder.push(&[*byte], &mut events).unwrap();
+    }
+
+    let (head, arguments) = &answer.tool_calls[0];
+    assert_eq!((head.name.as_str(), arguments.as_str()), ("get_weather", r#"{"city":"Rome"}"#));
+    assert_eq!((answer.text.as_str(), answer.finish), ("", Some(Finish::ToolCalls)));
+    let heads = events.iter().filter(|event| matches!(event, Event::ToolCall { head: Some(_), .. }));
+    assert_eq!(heads.count(), 1);
+    assert_eq!(events.last(), Some(&Event::Finish { choice: 0, reason: Finish::ToolCalls }));
+    let cut = decode_answer(br#"{"message":{"content":"{"},"done":true,"done_reason":"length"}"#, Some("f")).unwrap();
+    assert_eq!(cut.finish, Some(Finish::Length));
 }

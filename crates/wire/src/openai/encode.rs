@@ -315,7 +315,13 @@ mod tests {
     use crate::event::Finish;
 
     fn context() -> AnswerContext {
-        AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 }
+        AnswerContext {
+            id: "chatcmpl-1".to_owned(),
+            created: 7,
+            model: "m".to_owned(),
+            prompt_tokens: 0,
+            forced_call: None,
+        }
     }
 
     /// The `choices` of the chunks that the events become.

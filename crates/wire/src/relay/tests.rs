@@ -2,7 +2,13 @@ use super::*;
 
 /// All that came out: events as the client would see them, and the fault if there was one.
 fn relay(from: Dialect, text: &str, cuts: &[usize], include_usage: bool) -> (String, Option<StreamFault>) {
-    let context = AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 };
+    let context = AnswerContext {
+        id: "chatcmpl-1".to_owned(),
+        created: 7,
+        model: "m".to_owned(),
+        prompt_tokens: 0,
+        forced_call: None,
+    };
     let mut relay = Relay::new(from, Client::OpenAi, context, include_usage, &[]);
     let input = Bytes::copy_from_slice(text.as_bytes());
     let mut out = String::new();
@@ -104,7 +110,8 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":{count}}}}}\n\n"
         )
     };
-    let context = AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0 };
+    let context =
+        AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0, forced_call: None };
     let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[Quirk::UsageInXGroq]);
 
     relay.push((with_usage(1) + &with_usage(2)).into()).unwrap();
@@ -118,7 +125,8 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
 #[test]
 fn events_that_arrive_together_leave_in_one_slice() {
     let text = Bytes::from(chunk(r#"{"content":"a"}"#, "null") + &chunk(r#"{"content":"b"}"#, "null"));
-    let context = AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0 };
+    let context =
+        AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0, forced_call: None };
     let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[]);
     relay.push(Bytes::from(chunk(r#"{"role":"assistant","content":""}"#, "null"))).unwrap();
     assert!(matches!(relay.pop(), Some(Piece::Frame { content: false, .. })));
@@ -150,7 +158,13 @@ fn after_done_nothing_counts() {
 }
 
 fn context() -> AnswerContext {
-    AnswerContext { id: "chatcmpl-1".to_owned(), created: 7, model: "m".to_owned(), prompt_tokens: 0 }
+    AnswerContext {
+        id: "chatcmpl-1".to_owned(),
+        created: 7,
+        model: "m".to_owned(),
+        prompt_tokens: 0,
+        forced_call: None,
+    }
 }
 
 /// What was generated, read from the stream in slices that end at `cuts`; nothing is popped.

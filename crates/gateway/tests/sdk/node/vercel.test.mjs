@@ -67,9 +67,7 @@ for (const [surface, client] of [['chat completions', openai], ['messages', anth
       assert.match(await result.text, /The tool says/);
     });
 
-    // For a model that it does not know, its Anthropic provider forces a tool; Ollama cannot be made to call one.
-    const skip = client === anthropic && PROVIDER_OF[name] === 'ollama';
-    test(`${surface} to ${PROVIDER_OF[name]}: an object`, { skip }, async () => {
+    test(`${surface} to ${PROVIDER_OF[name]}: an object`, async () => {
       const schema = z.object({ city: z.string(), rain: z.boolean() });
       const { object } = await generateObject({ model, schema, prompt: 'Rain?', maxRetries: 0 });
 

@@ -180,7 +180,7 @@ fn tool_choice_offers_no_tools_or_one_and_otherwise_is_told() {
         (r#""auto""#, json!(["a", "b"]), vec![]),
         (r#""none""#, json!([]), vec![]),
         (r#""required""#, json!(["a", "b"]), vec!["tool_choice"]),
-        (r#"{"type":"function","function":{"name":"b"}}"#, json!(["b"]), vec!["tool_choice"]),
+        (r#"{"type":"function","function":{"name":"b"}}"#, json!([]), vec!["tool_choice"]),
     ] {
         let (offered, noted) = part_of(&format!(r#"{tools},"tool_choice":{choice}"#), "llama3.2", "/tools");
 
@@ -188,6 +188,29 @@ fn tool_choice_offers_no_tools_or_one_and_otherwise_is_told() {
             offered.as_array().into_iter().flatten().map(|tool| tool["function"]["name"].clone()).collect();
         assert_eq!((offered, noted), (names, lost.into_iter().map(str::to_owned).collect()), "{choice}");
     }
+}
+
+/// The answer is held to the schema of the one function that must be called, and its text becomes the call.
+#[test]
+fn a_call_that_is_certain_is_asked_for_by_its_schema() {
+    let tools = r#""tools":[{"type":"function","function":{"name":"a","description":"Does it.",
+        "parameters":{"type":"object","properties":{"x":{"type":"integer"}}}}}]"#;
+    for choice in [r#""required""#, r#"{"type":"function","function":{"name":"a"}}"#] {
+        let members = format!(r#"{tools},"tool_choice":{choice}"#);
+        let (format, _) = part_of(&members, "llama3.2", "/format");
+        let (told, lost) = part_of(&members, "llama3.2", "/messages/0");
+
+        assert_eq!(format, json!({"type": "object", "properties": {"x": {"type": "integer"}}}));
+        assert_eq!(told["role"], "system");
+        assert!(told["content"].as_str().unwrap().ends_with("arguments. Does it."), "{told}");
+        assert_eq!(lost, ["tool_choice"]);
+    }
+    let (without, _) = part_of(
+        r#""tools":[{"type":"function","function":{"name":"a"}}],"tool_choice":"required""#,
+        "llama3.2",
+        "/format",
+    );
+    assert_eq!(without, json!({"type": "object", "properties": {}}));
 }
 
 #[test]
