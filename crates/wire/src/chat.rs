@@ -184,6 +184,9 @@ pub struct Tool<'a> {
     pub cache_control: Option<&'a RawValue>,
 }
 
+/// What the result of a tool that failed begins with, in dialects that do not tell such results apart.
+pub(crate) const FAILED_TOOL: &str = "Error: ";
+
 /// `tool_choice`.
 #[derive(Debug, PartialEq, Eq, Default)]
 pub enum ToolChoice<'a> {

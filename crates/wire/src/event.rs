@@ -45,6 +45,13 @@ pub enum Event {
         /// A piece of the arguments as JSON text; the pieces of a call concatenate to the whole.
         arguments: String,
     },
+    /// Why the model refuses, in the vendor's words; the text, if any, is the model's.
+    Refusal {
+        /// Index of the choice.
+        choice: u32,
+        /// The explanation, never empty.
+        text: String,
+    },
     /// Nothing but a sign of life.
     Alive,
     /// Token counts, cumulative: later ones replace earlier ones.
@@ -113,6 +120,8 @@ pub struct Answer {
     pub text: String,
     /// Blocks of reasoning in order.
     pub thoughts: Vec<Thought<'static>>,
+    /// Why the model refuses, where its vendor explains it.
+    pub refusal: Option<String>,
     /// Tool calls in order: identity and arguments as JSON text.
     pub tool_calls: Vec<(ToolCallHead, String)>,
     /// Why it ended; `None` when the provider did not say.
@@ -142,12 +151,14 @@ impl Answer {
                     held.push_str(&arguments);
                 }
             }
+            Event::Refusal { choice: 0, text } => self.refusal = Some(text),
             Event::Usage(usage) => self.usage.merge(usage),
             Event::Finish { choice: 0, reason } => self.finish = Some(reason),
             Event::Text { .. }
             | Event::Thinking { .. }
             | Event::Signature { .. }
             | Event::Redacted { .. }
+            | Event::Refusal { .. }
             | Event::Alive
             | Event::ToolCall { .. }
             | Event::Finish { .. } => {}

@@ -414,6 +414,7 @@ impl Relay {
             self.keep(event);
             match event {
                 Event::Text { text, .. } | Event::Thinking { text, .. } => self.generated.push(text),
+                Event::Refusal { .. } => {}
                 Event::Signature { .. } | Event::Redacted { .. } => {}
                 Event::Alive => self.pieces.push_back(Piece::Comment(COMMENT)),
                 Event::ToolCall { head, arguments, .. } => {
@@ -494,7 +495,8 @@ impl Relay {
             Encoder::OpenAi(_) | Encoder::Completions(_) | Encoder::Nothing => {}
             Encoder::Anthropic(encoder) => {
                 let mut frames = Vec::new();
-                let last = encoder.end(&self.usage, &mut frames);
+                let usage = self.usage.or_estimated(encoder.prompt_tokens(), self.generated.bytes());
+                let last = encoder.end(&usage, &mut frames);
                 let frames = frames.into_iter().map(|bytes| Piece::Frame { bytes: bytes.into(), content: true });
                 self.pieces.extend(frames);
                 self.held = Some(Held::End(last));

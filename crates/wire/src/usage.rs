@@ -6,6 +6,8 @@ use crate::lenient::Lenient;
 const MOST_TOKENS: u64 = 20_000_000;
 /// How many times our own count a reported one may be: vocabularies differ, above all in scripts that one of them lacks.
 const TOLERANCE: u64 = 10;
+/// Bytes of English prose that make a token.
+const BYTES_PER_TOKEN: u64 = 4;
 /// What a reported count may be above that: providers add prompts of their own, Anthropic up to 530 tokens for tools.
 const SLACK_TOKENS: u64 = 1_000;
 
@@ -46,6 +48,12 @@ impl Usage {
         self.reasoning = reasoning.or(self.reasoning);
         self.media_input = media_input.or(self.media_input);
         self.units = units.or(self.units);
+    }
+
+    /// The counts, and estimates of those that nobody told: for clients that want numbers, where zero would be wrong.
+    pub(crate) fn or_estimated(&self, prompt_tokens: u64, generated_bytes: u64) -> Usage {
+        let output = generated_bytes.div_ceil(BYTES_PER_TOKEN);
+        Usage { input: self.input.or(Some(prompt_tokens)), output: self.output.or(Some(output)), ..*self }
     }
 
     /// True when neither input nor output is known.

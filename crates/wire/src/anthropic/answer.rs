@@ -114,7 +114,16 @@ struct Body<'a> {
     #[serde(default)]
     stop_reason: Lenient<String>,
     #[serde(default)]
+    stop_details: Lenient<StopDetails>,
+    #[serde(default)]
     usage: Lenient<Counts>,
+}
+
+/// Why the model refused.
+#[derive(Deserialize)]
+pub(super) struct StopDetails {
+    #[serde(default)]
+    pub(super) explanation: Lenient<String>,
 }
 
 /// A content block of an answer, as far as another dialect can say it. Its members by any type, because raw JSON cannot
@@ -198,6 +207,7 @@ pub(crate) fn decode_answer(bytes: &[u8]) -> Result<Answer, BadAnswer> {
     let mut answer = Answer {
         usage: body.usage.0.unwrap_or_default().usage(),
         finish: body.stop_reason.0.as_deref().map(finish),
+        refusal: body.stop_details.0.and_then(|details| details.explanation.0).filter(|text| !text.is_empty()),
         ..Answer::default()
     };
     for block in body.content.into_iter().flatten().filter_map(block) {
@@ -247,6 +257,8 @@ pub(crate) fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8>
         let id = call_id(&context.id, number, &head.id);
         content.push(json!({"type": "tool_use", "id": id, "name": head.name, "input": input}));
     }
+    let generated = answer.tool_calls.iter().map(|(_, arguments)| arguments.len()).sum::<usize>();
+    let usage = answer.usage.or_estimated(context.prompt_tokens, answer.text.len().saturating_add(generated) as u64);
     let message = json!({
         "id": message_id(&context.id),
         "type": "message",
@@ -255,7 +267,7 @@ pub(crate) fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8>
         "content": content,
         "stop_reason": stop_reason(answer.finish.as_ref()),
         "stop_sequence": null,
-        "usage": counts(&answer.usage),
+        "usage": counts(&usage),
     });
     message.to_string().into_bytes()
 }

@@ -115,11 +115,17 @@ impl Encoder {
             | Event::Thinking { .. }
             | Event::Signature { .. }
             | Event::Redacted { .. }
+            | Event::Refusal { .. }
             | Event::ToolCall { .. }
             | Event::Finish { .. }
             | Event::Usage(_)
             | Event::Alive => {}
         }
+    }
+
+    /// The estimate of the prompt that the client was given.
+    pub(crate) fn prompt_tokens(&self) -> u64 {
+        self.context.prompt_tokens
     }
 
     /// Appends the end of the answer to `out`, with its counts; the payload of the last event comes back.

@@ -3,7 +3,7 @@
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::answer::{Block, Counts, block, error_in, finish};
+use super::answer::{Block, Counts, StopDetails, block, error_in, finish};
 use crate::event::{Event, Finish};
 use crate::framing::sse::{self, Frame};
 use crate::generated::Generated;
@@ -99,7 +99,7 @@ impl Observer {
             "error" => return Err(StreamFault::Error(error_in(data))),
             "ping" => seen.is_ping = true,
             "message_stop" => seen.is_last = true,
-            "message_delta" => seen.finish = stop_reason(event.delta),
+            "message_delta" => seen.finish = stop(event.delta).map(|(finish, _)| finish),
             "content_block_start" => {
                 seen.block = Some((event.index.0.unwrap_or(0), true));
                 if let Some(Block::ToolUse { head, .. }) = event.content_block.and_then(block) {
@@ -129,14 +129,18 @@ impl Observer {
     }
 }
 
-fn stop_reason(delta: Option<&RawValue>) -> Option<Finish> {
+/// Why the answer ended, and the vendor's explanation of a refusal.
+fn stop(delta: Option<&RawValue>) -> Option<(Finish, Option<String>)> {
     #[derive(Deserialize)]
     struct Stop {
         #[serde(default)]
         stop_reason: Lenient<String>,
+        #[serde(default)]
+        stop_details: Lenient<StopDetails>,
     }
     let stop: Stop = serde_json::from_str(delta?.get()).ok()?;
-    stop.stop_reason.0.as_deref().map(finish)
+    let explanation = stop.stop_details.0.and_then(|details| details.explanation.0).filter(|text| !text.is_empty());
+    stop.stop_reason.0.as_deref().map(|reason| (finish(reason), explanation))
 }
 
 /// Push decoder of one stream: bytes in, in any slices; events out.
@@ -214,8 +218,9 @@ impl Decoder {
             "content_block_stop" => self.complete_call(out),
             "message_delta" => {
                 out.push(Event::Usage(self.counts.usage()));
-                if let Some(reason) = stop_reason(event.delta) {
+                if let Some((reason, explanation)) = stop(event.delta) {
                     self.has_finish = true;
+                    out.extend(explanation.map(|text| Event::Refusal { choice: 0, text }));
                     out.push(Event::Finish { choice: 0, reason });
                 }
             }

@@ -189,14 +189,18 @@ fn encode_message<'a>(position: usize, message: &'a chat::Message<'a>, loss: &mu
                 .collect(),
             ..with_content("assistant", &path, content)?
         },
-        chat::Message::Tool { tool_call_id, name, content, is_error: _ } => {
+        chat::Message::Tool { tool_call_id, name, content, is_error } => {
             if name.is_none() {
                 loss.note(format!("{path}.tool_call_id"), "answers no call of this conversation; sent without a name");
+            }
+            let mut result = with_content("tool", &path, content)?;
+            if *is_error {
+                result.content.to_mut().insert_str(0, chat::FAILED_TOOL);
             }
             Message {
                 tool_name: name.as_deref(),
                 tool_call_id: Some(tool_call_id.as_ref()).filter(|id| !id.is_empty()),
-                ..with_content("tool", &path, content)?
+                ..result
             }
         }
     })

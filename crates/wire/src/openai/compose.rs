@@ -168,7 +168,7 @@ fn messages(position: usize, message: &Message<'_>, loss: &mut Loss) -> Vec<Valu
             let mut text: String =
                 text.iter().map(|part| if let Part::Text(text) = part { text } else { "" }).collect();
             if *is_error {
-                text.insert_str(0, "Error: ");
+                text.insert_str(0, chat::FAILED_TOOL);
             }
             let result = json!({"role": "tool", "tool_call_id": tool_call_id, "content": text});
             let parts: Vec<Value> = others.iter().filter_map(|part| self::part(part, &path, loss)).collect();

@@ -65,6 +65,7 @@ impl Encoder {
                 detail = Thought::Redacted(data.into());
                 (*choice, Delta { reasoning_details: Some([Detail::of(&detail)]), ..Delta::default() }, None)
             }
+            Event::Refusal { choice, text } => (*choice, Delta { refusal: Some(text), ..Delta::default() }, None),
             Event::ToolCall { choice, index, head, arguments } => {
                 let call = CallDelta::new(&self.context.id, *index, head.as_ref(), arguments);
                 (*choice, Delta { tool_calls: Some([call]), ..Delta::default() }, None)
@@ -96,7 +97,7 @@ pub fn encode_answer(answer: &Answer, context: &AnswerContext) -> Vec<u8> {
     let message = Message {
         role: "assistant",
         content: Some(answer.text.as_str()).filter(|text| !text.is_empty() || answer.tool_calls.is_empty()),
-        refusal: (),
+        refusal: answer.refusal.as_deref(),
         reasoning_content: answer.thoughts.iter().map(Thought::text).collect(),
         reasoning_details: details(&answer.thoughts),
         tool_calls: calls.map(|(index, (head, arguments))| Call::new(&context.id, index, head, arguments)).collect(),
@@ -130,7 +131,7 @@ impl<'a, C> Envelope<'a, C> {
     }
 }
 
-/// `logprobs` and `refusal` are `()`, which is `null`: OpenAI sends them so, and no other dialect has them.
+/// `logprobs` is `()`, which is `null`: OpenAI sends it so, and no other dialect has it.
 #[derive(Serialize)]
 struct ChunkChoice<'a> {
     index: u32,
@@ -145,6 +146,8 @@ struct Delta<'a> {
     role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reasoning_content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -230,7 +233,7 @@ struct AnswerChoice<'a> {
 struct Message<'a> {
     role: &'static str,
     content: Option<&'a str>,
-    refusal: (),
+    refusal: Option<&'a str>,
     #[serde(skip_serializing_if = "String::is_empty")]
     reasoning_content: String,
     #[serde(skip_serializing_if = "Vec::is_empty")]
