@@ -35,7 +35,7 @@ fn hot_path(criterion: &mut Criterion) {
         created: 0,
         model: "m".to_owned(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     };
     let begin = || Relay::new(Dialect::OpenAi, Client::OpenAi, context.clone(), false, &[]);
     let (mut relay, mut chunks) = (begin(), 0);

@@ -298,7 +298,7 @@ mod tests {
             created: 7,
             model: "m".to_owned(),
             prompt_tokens: 3,
-            forced_call: None,
+            bent: Default::default(),
         };
 
         let whole = translate_answer(Dialect::OpenAi, Client::Completions, body.into(), &context).unwrap();

@@ -92,7 +92,7 @@ pub(crate) fn encode(body: &[u8], request: &Request, target: &Target<'_>) -> Res
             return Err(Error::at("model", Problem::UnsupportedParameter, message));
         }
     };
-    Ok(Encoded { body: body.into(), loss, forced_call: None })
+    Ok(Encoded { body: body.into(), loss, bent: Default::default() })
 }
 
 #[derive(Serialize)]

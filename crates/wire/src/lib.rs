@@ -6,6 +6,7 @@
 //! replayed as it is.
 
 pub mod anthropic;
+mod bent;
 pub mod chat;
 mod choices;
 pub mod completions;
@@ -35,6 +36,7 @@ use serde::Deserialize;
 
 use crate::loss::Loss;
 
+pub use bent::Bent;
 pub use error::{Error, Problem};
 pub use error_body::{ErrorBody, ErrorClass, read_error};
 pub use excerpt::Excerpt;
@@ -207,19 +209,23 @@ pub fn encode_chat(
         let members = openai::request::outline_of(text)?;
         let asks_usage = request.stream && client == Client::OpenAi;
         let body = splice::rewrite(text, &members, target.model, asks_usage, target.quirks);
-        return Ok(Encoded { body: body.into(), loss, forced_call: None });
+        return Ok(Encoded { body: body.into(), loss, bent: Default::default() });
     }
     let mut chat = decode_chat(client, body)?;
     if target.dialect == Dialect::Anthropic {
         chat.recall(recall);
+    }
+    let mut bent = Bent::default();
+    match target.dialect {
+        Dialect::OpenAi | Dialect::Anthropic => bent.names(&mut chat),
+        Dialect::Ollama => bent.forced_call = ollama::forced_call(&chat),
     }
     let body = match target.dialect {
         Dialect::OpenAi => openai::compose::compose(&chat, target, request.stream, &mut loss),
         Dialect::Anthropic => anthropic::compose(&chat, target, request.stream, &mut loss)?,
         Dialect::Ollama => ollama::encode_request(&chat, target, request.stream, &mut loss)?,
     };
-    let forced_call = if target.dialect == Dialect::Ollama { ollama::forced_call(&chat) } else { None };
-    Ok(Encoded { body: body.into(), loss, forced_call })
+    Ok(Encoded { body: body.into(), loss, bent })
 }
 
 /// An embeddings request for `target`.
@@ -256,13 +262,14 @@ pub fn translate_answer(
     body: Bytes,
     context: &AnswerContext,
 ) -> Result<Whole, BadAnswer> {
-    let answer = match (from, client) {
+    let mut answer = match (from, client) {
         (Dialect::OpenAi, Client::OpenAi) => return openai::answer::observe(body),
         (Dialect::Anthropic, Client::Anthropic) => return anthropic::answer::observe(body),
         (Dialect::OpenAi, Client::Anthropic | Client::Completions) => openai::decode::decode_answer(&body)?,
         (Dialect::Anthropic, Client::OpenAi | Client::Completions) => anthropic::decode_answer(&body)?,
-        (Dialect::Ollama, _) => ollama::decode_answer(&body, context.forced_call.as_deref())?,
+        (Dialect::Ollama, _) => ollama::decode_answer(&body, context.bent.forced_call.as_deref())?,
     };
+    answer.tool_calls.iter_mut().for_each(|(head, _)| context.bent.name(&mut head.name));
     let body = match client {
         Client::OpenAi => openai::encode_answer(&answer, context),
         Client::Anthropic => anthropic::encode_answer(&answer, context),

@@ -254,7 +254,7 @@ pub(crate) fn encode(body: &Bytes, request: &Request, target: &Target<'_>) -> Re
     } else {
         Form::read(&request.content_type, body)?.for_model(target.model)
     };
-    Ok(Encoded { body: body.into(), loss: Loss::default(), forced_call: None })
+    Ok(Encoded { body: body.into(), loss: Loss::default(), bent: Default::default() })
 }
 
 #[cfg(test)]

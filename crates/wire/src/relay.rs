@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use bytes::Bytes;
 
+use crate::bent::Bent;
 use crate::event::{Answer, Event, Finish};
 use crate::framing::sse::{self, Frame};
 use crate::generated::Generated;
@@ -28,6 +29,8 @@ pub struct Relay {
     /// Writes what the provider does not: all of another dialect, and the end of a stream that is stopped.
     encoder: Encoder,
     include_usage: bool,
+    /// What has to be bent back, of a stream that is translated.
+    bent: Bent,
     usage: Usage,
     finish: Option<Finish>,
     generated: Generated,
@@ -121,14 +124,15 @@ impl Relay {
             (Dialect::Anthropic, Client::OpenAi | Client::Completions) => {
                 decoded(Decoder::Anthropic(anthropic::Decoder::new()))
             }
-            (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new(context.forced_call.as_deref()))),
+            (Dialect::Ollama, _) => decoded(Decoder::Ollama(ollama::Decoder::new(context.bent.forced_call.as_deref()))),
         };
+        let bent = context.bent.clone();
         let encoder = match client {
             Client::OpenAi => Encoder::OpenAi(openai::Encoder::new(context)),
             Client::Anthropic => Encoder::Anthropic(anthropic::Encoder::new(context)),
             Client::Completions => Encoder::Completions(completions::Encoder::new(context)),
         };
-        Relay::between(source, encoder, include_usage)
+        Relay { bent, ..Relay::between(source, encoder, include_usage) }
     }
 
     /// A relay of events that pass through.
@@ -142,6 +146,7 @@ impl Relay {
             source,
             encoder,
             include_usage,
+            bent: Bent::default(),
             usage: Usage::default(),
             finish: None,
             generated: Generated::default(),
@@ -169,6 +174,7 @@ impl Relay {
                 let mut events = Vec::new();
                 let outcome = decoder.push(bytes, &mut events);
                 let is_done = decoder.is_done();
+                events.iter_mut().for_each(|event| self.bent.back(event));
                 self.encode(&events);
                 outcome?;
                 if is_done {
@@ -196,6 +202,7 @@ impl Relay {
             Source::Decoded(decoder) => {
                 let mut events = Vec::new();
                 let outcome = decoder.end(&mut events);
+                events.iter_mut().for_each(|event| self.bent.back(event));
                 self.encode(&events);
                 outcome?;
             }

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 
+use crate::bent::Bent;
 use crate::chat::Thought;
 use crate::error_body::ErrorBody;
 use crate::event::{Answer, Finish};
@@ -89,8 +90,8 @@ pub struct Encoded {
     pub body: Bytes,
     /// What could not be carried over.
     pub loss: Loss,
-    /// The function whose arguments the answer's text will be, where the provider cannot be made to call one.
-    pub forced_call: Option<String>,
+    /// What has to be bent back in the answer.
+    pub bent: Bent,
 }
 
 /// What an answer in the client's format says of itself where the provider's does not.
@@ -104,8 +105,8 @@ pub struct AnswerContext {
     pub model: String,
     /// An estimate of the prompt's tokens, for a client that is told them before anybody has counted.
     pub prompt_tokens: u64,
-    /// See [`Encoded::forced_call`].
-    pub forced_call: Option<String>,
+    /// See [`Encoded::bent`].
+    pub bent: Bent,
 }
 
 /// Reasoning that must come back with the results of the tool calls that it led to.

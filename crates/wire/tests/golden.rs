@@ -34,7 +34,7 @@ fn context() -> AnswerContext {
         created: 1_760_000_000,
         model: "the-model".to_owned(),
         prompt_tokens: 11,
-        forced_call: None,
+        bent: Default::default(),
     }
 }
 

@@ -8,7 +8,7 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, header
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use wire::loss::Loss;
-use wire::{AnswerContext, BadAnswer, Piece, Problem, Relay, StreamFault};
+use wire::{AnswerContext, BadAnswer, Bent, Piece, Problem, Relay, StreamFault};
 
 use super::standing::Door;
 use super::{Client, Content, Deadline, Failure, Kind};
@@ -60,7 +60,7 @@ pub(super) async fn attempt(
         retry_after: None,
         detail,
     };
-    let (request, loss, forced_call) =
+    let (request, loss, bent) =
         request(live, target, call, door).map_err(|error| fail((Kind::Untranslatable(error), String::new())))?;
     let timeouts = &live.config.timeouts;
     let patience = if call.payload.is_stream() { timeouts.headers } else { timeouts.headers_plain };
@@ -78,11 +78,11 @@ pub(super) async fn attempt(
         return Err(fail((Kind::BadResponse, format!("content encoding {encoding:?}, which was not asked for"))));
     }
     if call.payload.is_stream() && !is_json(response.headers()) {
-        let context = context(target, call, forced_call);
+        let context = context(target, call, bent);
         let opened = open(response, live, target, call, context, deadline).await.map_err(fail)?;
         return Ok((Content::Stream(opened), loss));
     }
-    let whole = whole(response, target, call, context(target, call, forced_call), deadline).await.map_err(fail)?;
+    let whole = whole(response, target, call, context(target, call, bent), deadline).await.map_err(fail)?;
     Ok((Content::Whole(whole), loss))
 }
 
@@ -115,7 +115,7 @@ fn request(
     target: &Target,
     call: &Call,
     door: &Door,
-) -> Result<(Request<Full<Bytes>>, Loss, Option<String>), wire::Error> {
+) -> Result<(Request<Full<Bytes>>, Loss, Bent), wire::Error> {
     let offer = &target.offer;
     let encoded = match &call.payload {
         Payload::Chat(request) => {
@@ -153,7 +153,7 @@ fn request(
         }
     }
     *request.uri_mut() = uri;
-    Ok((request, encoded.loss, encoded.forced_call))
+    Ok((request, encoded.loss, encoded.bent))
 }
 
 /// Reads an error answer and tells what it means.
@@ -271,7 +271,7 @@ async fn open(
     }
 }
 
-fn context(target: &Target, call: &Call, forced_call: Option<String>) -> AnswerContext {
+fn context(target: &Target, call: &Call, bent: Bent) -> AnswerContext {
     let prefix = match call.payload {
         Payload::Chat(_) => "chatcmpl-",
         Payload::Embeddings(_) | Payload::Media(_) => "embd-",
@@ -281,7 +281,7 @@ fn context(target: &Target, call: &Call, forced_call: Option<String>) -> AnswerC
         created: clock::unix_seconds(),
         model: target.offer.model.to_string(),
         prompt_tokens: estimate::likely_input(call),
-        forced_call,
+        bent,
     }
 }
 

@@ -25,7 +25,7 @@ fn context() -> AnswerContext {
         created: 7,
         model: "m".to_owned(),
         prompt_tokens: 11,
-        forced_call: None,
+        bent: Default::default(),
     }
 }
 
@@ -604,6 +604,57 @@ fn an_openai_stream_becomes_events_in_order_with_real_counts_at_the_end() {
         end["usage"],
         json!({"input_tokens": 12, "cache_creation_input_tokens": 0, "cache_read_input_tokens": 8, "output_tokens": 5})
     );
+}
+
+/// A client of Anthropic's may have longer names of tools than OpenAI takes; it gets back what it knows.
+#[test]
+fn names_of_tools_are_cut_to_what_the_provider_takes_and_given_back() {
+    let long = format!("mcp__server__{}", "tool_".repeat(14));
+    let request = json!({"model": "m", "max_tokens": 9, "tools": [{"name": long, "input_schema": {"type": "object"}}],
+        "tool_choice": {"type": "tool", "name": long}, "messages": [{"role": "user", "content": "Hi"},
+        {"role": "assistant", "content": [{"type": "tool_use", "id": "t1", "name": long, "input": {}}]},
+        {"role": "user", "content": [{"type": "tool_result", "tool_use_id": "t1", "content": "a"}]}]});
+    let body = bytes::Bytes::from(request.to_string());
+    let read = crate::read_chat(Client::Anthropic, &body).unwrap();
+    let openai = Target { dialect: Dialect::OpenAi, model: "gpt", ..target(Thinking::Unknown) };
+    let encoded = encode_chat(Client::Anthropic, &body, &read, &openai, |_| None).unwrap();
+    let sent: Value = serde_json::from_slice(&encoded.body).unwrap();
+    let name = sent["tools"][0]["function"]["name"].as_str().unwrap();
+
+    assert_eq!(name.len(), 64);
+    assert_eq!(sent["tool_choice"]["function"]["name"], name);
+    assert_eq!(sent["messages"][1]["tool_calls"][0]["function"]["name"], name);
+    let call = json!({"index": 0, "id": "c", "function": {"name": name, "arguments": "{}"}});
+    let whole = json!({"choices": [{"message": {"tool_calls": [call]}, "finish_reason": "tool_calls"}]});
+    let context = AnswerContext { bent: encoded.bent, ..context() };
+    let answer = translate_answer(Dialect::OpenAi, Client::Anthropic, whole.to_string().into(), &context).unwrap();
+    let answer: Value = serde_json::from_slice(&answer.body).unwrap();
+    assert_eq!(answer["content"][0]["name"], long);
+    let mut relay = Relay::new(Dialect::OpenAi, Client::Anthropic, context, true, &[]);
+    let stream = format!("data: {}\n\n", chunk(json!({"tool_calls": [call]}), json!("tool_calls")));
+    relay.push(stream.into()).unwrap();
+    let told = std::iter::from_fn(|| relay.pop()).any(|piece| {
+        matches!(piece, Piece::Frame { bytes, .. }
+        if String::from_utf8_lossy(&bytes).contains(&long))
+    });
+    assert!(told);
+}
+
+/// What a provider sends costs no more than its bytes.
+#[test]
+fn an_answer_of_endless_calls_is_refused() {
+    let call =
+        |index: usize| json!({"index": index, "id": format!("c{index}"), "function": {"name": "f", "arguments": ""}});
+    let calls: Vec<Value> = (0..100_000).map(call).collect();
+    let whole = json!({"choices": [{"message": {"tool_calls": calls}, "finish_reason": "tool_calls"}]}).to_string();
+    let chunk = json!({"choices": [{"index": 0, "delta": {"tool_calls": calls}}]});
+
+    let answer = translate_answer(Dialect::OpenAi, Client::Anthropic, whole.into(), &context());
+    let stream = format!("data: {chunk}\n\n");
+    let (_, fault, _) = relayed(Dialect::OpenAi, Client::Anthropic, &[stream.as_bytes()]);
+
+    assert_eq!(answer.unwrap_err(), crate::BadAnswer::NoChoices);
+    assert_eq!(fault, Some(StreamFault::TooLarge));
 }
 
 /// TRAPS 13: calls that all have index 0, and calls whose pieces are interleaved.

@@ -40,7 +40,7 @@ fn translated(from: Dialect, answer: &str, body: &str) -> Result<crate::Whole, B
         created: 0,
         model: "nomic-embed-text".to_owned(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     };
     translate(from, Bytes::copy_from_slice(answer.as_bytes()), &read(body.as_bytes()).unwrap(), &context)
 }

@@ -13,7 +13,7 @@ fn context() -> AnswerContext {
         created: 1_700_000_000,
         model: "llama3.2".to_owned(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     }
 }
 

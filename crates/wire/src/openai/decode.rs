@@ -20,6 +20,9 @@ pub struct Decoder {
     is_done: bool,
 }
 
+/// Tool calls that one answer may hold; each piece of arguments is looked up among them.
+const MAX_CALLS: usize = 1_024;
+
 /// Which call a piece of arguments belongs to. Some providers number every call 0 and tell them apart by id alone.
 #[derive(Debug, Default)]
 struct Calls {
@@ -162,6 +165,9 @@ impl Decoder {
             self.has_finish |= choice.finish_reason.0.as_ref().is_some_and(|reason| !reason.is_empty());
             choice.events(&mut self.calls, out);
         }
+        if self.calls.known.len() > MAX_CALLS {
+            return Err(StreamFault::TooLarge);
+        }
         let usage = chunk.usage.0.or(nested).map(UsageBody::usage).filter(|usage| !usage.is_unknown());
         out.extend(usage.map(Event::Usage));
         Ok(())
@@ -178,8 +184,11 @@ pub(crate) fn decode_answer(body: &[u8]) -> Result<Answer, BadAnswer> {
         return Err(BadAnswer::Error(error_in(body)));
     }
     let choice = whole.choices.into_iter().flatten().next().filter(|choice| choice.delta.is_some());
-    let mut events = Vec::new();
-    choice.ok_or(BadAnswer::NoChoices)?.events(&mut Calls::default(), &mut events);
+    let (mut calls, mut events) = (Calls::default(), Vec::new());
+    choice.ok_or(BadAnswer::NoChoices)?.events(&mut calls, &mut events);
+    if calls.known.len() > MAX_CALLS {
+        return Err(BadAnswer::NoChoices);
+    }
     let mut answer = Answer { usage: whole.usage.0.map(UsageBody::usage).unwrap_or_default(), ..Answer::default() };
     events.into_iter().for_each(|event| answer.fold(event));
     Ok(answer)
@@ -218,7 +227,7 @@ impl Said<'_> {
         }
         let older =
             function_call.map(|function| Call { index: Lenient(None), id: Lenient(None), function: Some(function) });
-        for call in tool_calls.into_iter().flatten().chain(older) {
+        for call in tool_calls.into_iter().flatten().chain(older).take(MAX_CALLS.saturating_add(1)) {
             call.events(calls, out);
         }
     }

@@ -323,7 +323,7 @@ mod tests {
             created: 7,
             model: "m".to_owned(),
             prompt_tokens: 0,
-            forced_call: None,
+            bent: Default::default(),
         }
     }
 

@@ -131,6 +131,6 @@ pub(crate) fn context_in(data: &[u8]) -> Option<AnswerContext> {
         created: head.created.0.unwrap_or_default(),
         model: head.model.0.unwrap_or_default(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     })
 }

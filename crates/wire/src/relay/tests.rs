@@ -7,7 +7,7 @@ fn relay(from: Dialect, text: &str, cuts: &[usize], include_usage: bool) -> (Str
         created: 7,
         model: "m".to_owned(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     };
     let mut relay = Relay::new(from, Client::OpenAi, context, include_usage, &[]);
     let input = Bytes::copy_from_slice(text.as_bytes());
@@ -110,8 +110,13 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
             "data: {{\"choices\":[{{\"delta\":{{\"content\":\"a\"}}}}],\"usage\":{{\"prompt_tokens\":9,\"completion_tokens\":{count}}}}}\n\n"
         )
     };
-    let context =
-        AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0, forced_call: None };
+    let context = AnswerContext {
+        id: String::new(),
+        created: 0,
+        model: String::new(),
+        prompt_tokens: 0,
+        bent: Default::default(),
+    };
     let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[Quirk::UsageInXGroq]);
 
     relay.push((with_usage(1) + &with_usage(2)).into()).unwrap();
@@ -125,8 +130,13 @@ fn usage_is_the_last_that_came_wherever_it_stands() {
 #[test]
 fn events_that_arrive_together_leave_in_one_slice() {
     let text = Bytes::from(chunk(r#"{"content":"a"}"#, "null") + &chunk(r#"{"content":"b"}"#, "null"));
-    let context =
-        AnswerContext { id: String::new(), created: 0, model: String::new(), prompt_tokens: 0, forced_call: None };
+    let context = AnswerContext {
+        id: String::new(),
+        created: 0,
+        model: String::new(),
+        prompt_tokens: 0,
+        bent: Default::default(),
+    };
     let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context, false, &[]);
     relay.push(Bytes::from(chunk(r#"{"role":"assistant","content":""}"#, "null"))).unwrap();
     assert!(matches!(relay.pop(), Some(Piece::Frame { content: false, .. })));
@@ -163,7 +173,7 @@ fn context() -> AnswerContext {
         created: 7,
         model: "m".to_owned(),
         prompt_tokens: 0,
-        forced_call: None,
+        bent: Default::default(),
     }
 }
 
