@@ -234,6 +234,8 @@ pub struct ModelConfig {
 /// A provider that would be used if its key were set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct MissingProvider {
+    /// Its name in the catalogue.
+    pub name: String,
     /// The name for people.
     pub title: String,
     /// The variable that takes the key.
@@ -340,9 +342,9 @@ impl Config {
         settings::apply(&mut config, variables, &file.settings, &mut problems);
         config.refuse_open_door(variables, &file.settings, &mut problems);
         config.refuse_known_admin_key(variables, &file.settings, &mut problems);
-        (config.aliases, config.groups) = names::check(&file, &mut problems);
         (config.providers, config.missing) =
             providers::choose(&Catalog::embedded(), &file.providers, sources.demo, variables, &mut problems);
+        (config.aliases, config.groups) = names::check(&file, &config.missing, &mut problems);
         problems.or(config)
     }
 

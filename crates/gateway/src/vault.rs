@@ -81,6 +81,7 @@ mod tests {
         Kept { calls: vec![call.to_owned()], thoughts: vec![thought] }
     }
 
+    /// WIRE 8.1.
     #[test]
     fn reasoning_goes_back_to_its_caller_and_its_provider_only() {
         let (vault, me, you, provider): (_, Arc<str>, Arc<str>, Arc<str>) =

@@ -79,6 +79,7 @@ const FNV_PRIME: u32 = 0x0100_0193;
 mod tests {
     use super::*;
 
+    /// WIRE 3.2.
     #[test]
     fn names_that_fit_stay_and_others_are_told_apart() {
         let long = "mcp__a_server_with_a_long_name__and_a_tool_with_a_name_that_is_longer";

@@ -134,6 +134,7 @@ mod tests {
         assert_eq!(read(500, "<html>").message, "");
     }
 
+    /// WIRE 9.1.
     #[test]
     fn meaning_comes_from_code_words_and_status() {
         use ErrorClass::*;

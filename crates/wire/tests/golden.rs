@@ -3,6 +3,8 @@
 //! Cases stand in `golden/requests.json` (by client) and `golden/answers.json` (by provider); what comes out stands
 //! beside them, one file a case, for people to read. Every stream is cut at every byte.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use std::fmt::Write as _;
 
 use bytes::Bytes;
@@ -110,6 +112,7 @@ fn relayed(dialect: Dialect, client: Client, slices: [&[u8]; 2]) -> (String, Opt
     (String::from_utf8(out).unwrap(), fault)
 }
 
+/// WIRE 4, 6.1, 7.1, 8.2.
 #[test]
 fn answers() {
     for (case, by_provider) in cases(include_str!("golden/answers.json")) {
@@ -151,6 +154,7 @@ fn has_ended(dialect: Dialect, head: &[u8]) -> bool {
     }
 }
 
+/// WIRE 9.1.
 #[test]
 fn errors() {
     let mut shown = String::new();

@@ -163,7 +163,7 @@ fn not_set(missing: &[MissingProvider]) -> String {
         return String::new();
     }
     let mut lines = vec!["  not set     each of these adds its provider:".to_owned()];
-    for MissingProvider { title, variable } in missing {
+    for MissingProvider { title, variable, .. } in missing {
         let item = format!("{variable} ({title})");
         match lines.last_mut() {
             Some(line) if line.len() + item.len() + 2 <= WIDTH && line.ends_with(',') => *line += &format!(" {item},"),

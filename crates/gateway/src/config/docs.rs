@@ -34,7 +34,7 @@ fn every_example_of_the_documents_loads() {
     assert!(examples.len() > 4);
 
     for example in examples {
-        let variables = [("PORT_OF_THE_GATEWAY", "4001"), ("OPENAI_KEY_OF_TEAM_B", "sk-2")];
+        let variables = [("PORT_OF_THE_GATEWAY", "4001"), ("OPENAI_KEY_OF_TEAM_B", "sk-2"), ("OPENAI_API_KEY", "sk-1")];
         let environment = variables.map(|(name, value)| (name.to_owned(), value.to_owned())).into();
         let file = Some((PathBuf::from("gateway.toml"), example.to_owned()));
         let loaded = Config::load(&Sources { environment, file, ..Sources::default() });

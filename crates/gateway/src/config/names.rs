@@ -2,7 +2,7 @@
 
 use super::file::{AliasEntry, File, GroupTable, TargetEntry, Value};
 use super::problem::{Collector, Place, Problem};
-use super::{Alias, Group, GroupKind};
+use super::{Alias, Group, GroupKind, MissingProvider};
 
 /// The names that stand for a choice instead of a model.
 pub const VIRTUAL_MODELS: [&str; 4] = ["auto", "fast", "cheap", "quality"];
@@ -11,15 +11,17 @@ pub const VIRTUAL_MODELS: [&str; 4] = ["auto", "fast", "cheap", "quality"];
 struct Names<'a> {
     aliases: Vec<String>,
     groups: Vec<String>,
+    missing: &'a [MissingProvider],
     problems: &'a mut Collector,
 }
 
 /// The aliases and groups of the file. No name hides another, and every target is a model: what a name stands for is
-/// found in one step, and nothing can turn in a circle.
-pub(super) fn check(file: &File, problems: &mut Collector) -> (Vec<Alias>, Vec<Group>) {
+/// found in one step, and nothing can turn in a circle. A name that only stands for models of providers without a key
+/// is refused here, and not at its first request.
+pub(super) fn check(file: &File, missing: &[MissingProvider], problems: &mut Collector) -> (Vec<Alias>, Vec<Group>) {
     let aliases = file.aliases.iter().map(|alias| alias.name.clone()).collect();
     let groups = file.groups.iter().map(|group| group.name.clone()).collect();
-    let mut names = Names { aliases, groups, problems };
+    let mut names = Names { aliases, groups, missing, problems };
     let aliases = file.aliases.iter().filter_map(|entry| names.alias(entry)).collect();
     let groups = file.groups.iter().filter_map(|table| names.group(table)).collect();
     (aliases, groups)
@@ -29,6 +31,7 @@ impl Names<'_> {
     fn alias(&mut self, entry: &AliasEntry) -> Option<Alias> {
         self.check_name(&entry.name, &entry.target.name, &entry.target.place);
         let target = self.model(&entry.target)?;
+        self.check_reach(&entry.target.name, &entry.target.place, std::iter::once(&target));
         Some(Alias { name: entry.name.clone(), target })
     }
 
@@ -49,7 +52,8 @@ impl Names<'_> {
         if table.targets.is_empty() {
             self.wrong(&table.path, &table.place, "has no targets", "add `targets = [\"provider/model\", …]`");
         }
-        let targets = table.targets.iter().filter_map(|entry| self.target(kind, entry)).collect();
+        let targets: Vec<_> = table.targets.iter().filter_map(|entry| self.target(kind, entry)).collect();
+        self.check_reach(&table.path, &table.place, targets.iter().map(|(model, _)| model));
         Some(Group { name: table.name.clone(), kind, targets })
     }
 
@@ -87,6 +91,20 @@ impl Names<'_> {
         };
         self.problems.add(target.problem(problem, "accepted: `provider/model`, or a model's name"));
         None
+    }
+
+    /// Of several targets one has to be in reach.
+    fn check_reach<'t>(&mut self, path: &str, place: &Place, targets: impl Iterator<Item = &'t String>) {
+        let missing = self.missing;
+        let without_key = |target: &String| {
+            let (provider, _) = target.split_once('/')?;
+            missing.iter().find(|missing| missing.name == provider)
+        };
+        let found: Option<Vec<&MissingProvider>> = targets.map(without_key).collect();
+        if let Some(provider) = found.and_then(|all| all.first().copied()) {
+            let problem = format!("can never be answered: {} has no key", provider.title);
+            self.wrong(path, place, &problem, &format!("set `{}`, or name another model", provider.variable));
+        }
     }
 
     fn wrong(&mut self, name: &str, place: &Place, problem: &str, hint: &str) {

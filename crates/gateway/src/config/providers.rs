@@ -85,11 +85,15 @@ impl Chooser<'_> {
         let is_nowhere = provider.base_url.is_empty() && !provider.is_simulated;
         match variable {
             Some(variable) if needs_key && provider.credentials.is_empty() => {
-                self.missing.push(MissingProvider { title: provider.title, variable: variable.to_owned() });
+                self.missing.push(MissingProvider {
+                    name: provider.name,
+                    title: provider.title,
+                    variable: variable.to_owned(),
+                });
             }
             Some(_) | None if is_nowhere => {
                 let variable = base_url_variables(entry).swap_remove(0);
-                self.missing.push(MissingProvider { title: provider.title, variable });
+                self.missing.push(MissingProvider { name: provider.name, title: provider.title, variable });
             }
             Some(_) | None => self.providers.push(provider),
         }

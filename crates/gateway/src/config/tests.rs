@@ -269,7 +269,7 @@ fn a_provider_of_the_file_waits_for_the_key_it_names_and_takes_the_usual_one_una
     let named = format!("{four_lines}key_env = \"K\"\n");
     let without = load(&[], &named);
     assert!(without.providers.iter().all(|provider| provider.name != "my-gpu"));
-    let missing = MissingProvider { title: "my-gpu".to_owned(), variable: "K".to_owned() };
+    let missing = MissingProvider { name: "my-gpu".to_owned(), title: "my-gpu".to_owned(), variable: "K".to_owned() };
     assert!(without.missing.contains(&missing));
     assert!(!provider(&load(&[("K", "k")], &named), "my-gpu").credentials.is_empty());
 }
@@ -397,7 +397,7 @@ fn aliases_and_groups_are_read() {
                 [groups.o]\nkind = \"ordered\"\ntargets = [\"a\", \"b/c\"]\n\
                 [groups.w]\nkind = \"weighted\"\ntargets = [{ model = \"a\", weight = 3 }, \"b\"]\n";
 
-    let config = load(&[], file);
+    let config = load(&[("OPENAI_API_KEY", "sk")], file);
 
     assert_eq!(config.aliases, [Alias { name: "gpt-4".to_owned(), target: "openai/gpt-4o".to_owned() }]);
     let group = |name: &str, kind, targets: [(&str, u32); 2]| Group {
@@ -409,6 +409,20 @@ fn aliases_and_groups_are_read() {
         config.groups,
         [group("o", GroupKind::Ordered, [("a", 1), ("b/c", 1)]), group("w", GroupKind::Weighted, [("a", 3), ("b", 1)])]
     );
+}
+
+/// TRAPS 25: what is accepted here can be served.
+#[test]
+fn a_name_that_nobody_can_serve_is_refused() {
+    let alias = one_problem("[aliases]\nbest = \"anthropic/claude-opus-4-1\"\n");
+    assert!(
+        alias.contains("aliases.best (gateway.toml line 2): can never be answered: Anthropic has no key"),
+        "{alias}"
+    );
+    assert!(alias.contains("set `ANTHROPIC_API_KEY`"), "{alias}");
+    let group = |targets: &str| format!("[groups.a]\nkind = \"ordered\"\ntargets = {targets}\n");
+    assert!(one_problem(&group("[\"openai/a\", \"groq/b\"]")).contains("can never be answered: OpenAI has no key"));
+    assert_eq!(load(&[], &group("[\"openai/a\", \"ollama/b\"]")).groups[0].targets.len(), 2);
 }
 
 #[test]

@@ -26,6 +26,7 @@ async fn a_plain_chat_carries_metadata_and_headers() {
     assert_eq!(answer.header("x-gateway-cache"), Some("bypass"));
 }
 
+/// WIRE 10.1.
 #[tokio::test]
 async fn the_same_dialect_goes_upstream_byte_for_byte_but_for_what_is_ours() {
     let gateway = Gateway::with_upstreams().await;
@@ -44,6 +45,7 @@ async fn the_same_dialect_goes_upstream_byte_for_byte_but_for_what_is_ours() {
     assert!(!request.headers.contains_key("x-tags"));
 }
 
+/// WIRE 5.1.
 #[tokio::test]
 async fn a_stream_is_what_openai_sends_with_usage_only_where_asked() {
     let gateway = Gateway::with_upstreams().await;
@@ -76,6 +78,7 @@ async fn a_stream_is_what_openai_sends_with_usage_only_where_asked() {
     }
 }
 
+/// WIRE 1.5.
 #[tokio::test]
 async fn ollama_is_asked_in_its_own_words() {
     let gateway = Gateway::with_upstreams().await;
@@ -96,6 +99,7 @@ async fn ollama_is_asked_in_its_own_words() {
     assert_eq!(sent["stream"], false);
 }
 
+/// TRAPS 20.
 #[tokio::test]
 async fn an_error_before_content_is_a_real_http_error_and_falls_back_where_there_is_another() {
     let file = "[[provider]]\nname = \"dead\"\ndialect = \"openai\"\nbase_url = \"http://127.0.0.1:9/v1\"\n\
@@ -122,6 +126,7 @@ async fn an_error_before_content_is_a_real_http_error_and_falls_back_where_there
     }
 }
 
+/// WIRE 6.2.
 #[tokio::test]
 async fn a_cut_stream_ends_in_an_error_frame_and_without_done() {
     let gateway = Gateway::with_upstreams().await;
@@ -170,6 +175,7 @@ async fn a_failure_after_the_first_keep_alive_is_an_error_frame() {
     assert!(!answer.text().contains("[DONE]"));
 }
 
+/// WIRE 9.1.
 #[tokio::test]
 async fn upstream_errors_reach_the_client_as_the_contract_says() {
     let gateway = Gateway::with_settings(NO_BREAKERS, &[]).await;

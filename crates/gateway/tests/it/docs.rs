@@ -103,3 +103,21 @@ fn the_commands_in_the_documents_are_understood() {
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
     }
 }
+
+#[tokio::test]
+async fn the_curls_of_the_api_run() {
+    let gateway = Gateway::with_upstreams().await;
+    let curls: Vec<String> =
+        blocks(&read("docs/api.md"), "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
+    assert!(!curls.is_empty());
+
+    for curl in curls {
+        let (_, path) = curl.split_once("http://127.0.0.1:4000").unwrap();
+        let path = path.split_whitespace().next().unwrap();
+        let body = curl.split('\'').find(|part| part.starts_with('{')).unwrap().to_owned();
+
+        let answer = gateway.post_with(path, &[], body).await;
+
+        assert_eq!(answer.status, 200, "{curl}: {}", answer.text());
+    }
+}

@@ -25,6 +25,7 @@ fn slow_stream(model: &str) -> Body {
     Body::from(json!({"model": model, "stream": true, "messages": [{"role": "user", "content": prompt}]}).to_string())
 }
 
+/// WIRE 9.2.
 #[tokio::test]
 async fn a_client_that_leaves_a_stream_stops_its_upstream() {
     let gateway = Gateway::with_upstreams().await;
@@ -43,6 +44,7 @@ async fn a_client_that_leaves_a_stream_stops_its_upstream() {
     }
 }
 
+/// WIRE 9.2.
 #[tokio::test]
 async fn a_client_that_leaves_before_the_answer_stops_its_upstream() {
     let gateway = Gateway::with_upstreams().await;

@@ -100,6 +100,7 @@ async fn an_openai_stream_comes_from_anthropic() {
     assert_eq!(metadata(&answer)["provider"], "anthropic");
 }
 
+/// TRAPS 24.
 #[tokio::test]
 async fn an_anthropic_client_reaches_every_provider() {
     let world = World::new().await;
@@ -185,8 +186,8 @@ async fn tool_loops_run_with_every_provider_plain_and_streamed() {
     }
 }
 
-/// The imitation takes no reasoning whose signature it did not give. TRAPS 15: a client that sends back what it got, and
-/// one that drops every field that OpenAI does not have.
+/// WIRE 8.1; TRAPS 15: The imitation takes no reasoning whose signature it did not give. TRAPS 15: a client that
+/// sends back what it got, and one that drops every field that OpenAI does not have.
 #[tokio::test]
 async fn signed_reasoning_goes_through_a_tool_loop_of_any_openai_client() {
     let world = World::new().await;
@@ -242,6 +243,7 @@ fn joined(answer: &Answer) -> Value {
     message
 }
 
+/// WIRE 10.1.
 #[tokio::test]
 async fn a_request_of_anthropics_own_dialect_is_sent_byte_for_byte_with_its_headers() {
     let world = World::new().await;
@@ -265,6 +267,7 @@ async fn a_request_of_anthropics_own_dialect_is_sent_byte_for_byte_with_its_head
     assert!(!world.gateway.openai.requests().pop().unwrap().headers.contains_key("anthropic-beta"));
 }
 
+/// WIRE 9.1.
 #[tokio::test]
 async fn errors_have_anthropics_shape_on_anthropics_routes() {
     let world = World::new().await;
@@ -326,6 +329,7 @@ async fn a_gateway_key_may_come_as_anthropics_clients_send_it() {
     assert_eq!(answer.status, 200, "{}", answer.text());
 }
 
+/// WIRE 6.2.
 #[tokio::test]
 async fn a_stream_that_fails_tells_so_in_anthropics_way() {
     let world = World::new().await;

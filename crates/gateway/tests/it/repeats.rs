@@ -45,6 +45,7 @@ async fn the_same_key_gets_the_same_answer_and_costs_nothing() {
     }
 }
 
+/// TRAPS 22.
 #[tokio::test]
 async fn a_key_stands_for_one_request_of_one_caller() {
     let gateway = Gateway::with_upstreams().await;
@@ -177,6 +178,7 @@ async fn identical_requests_in_flight_need_one_call() {
     assert_eq!((one.status.as_u16(), two.status.as_u16(), sent), (200, 200, 1));
 }
 
+/// TRAPS 22, 23.
 #[tokio::test]
 async fn what_depends_on_chance_or_belongs_to_others_is_asked_for_each() {
     let gateway = Gateway::with_upstreams().await;

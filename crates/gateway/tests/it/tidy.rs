@@ -111,3 +111,54 @@ fn the_test_kit_does_not_share_our_parsers() {
         assert!(!manifest.lines().any(|line| line.starts_with(&format!("{ours}."))), "{ours}");
     }
 }
+
+/// Every Rust file below `crates`, tests included.
+fn all_sources() -> Vec<String> {
+    let (mut found, mut folders) = (Vec::new(), vec![root().join("crates")]);
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                found.push(std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+/// The comment above a test, where there is one.
+fn comments_of(source: &str, test: &str) -> Vec<String> {
+    let begins = format!("fn {test}(");
+    let lines: Vec<&str> = source.lines().map(|line| line.trim_start().trim_start_matches("async ")).collect();
+    let place = lines.iter().position(|line| line.starts_with(&begins)).unwrap_or(0);
+    let above = lines.into_iter().take(place).rev();
+    above.take_while(|line| line.starts_with("///") || line.starts_with("#[")).map(str::to_owned).collect()
+}
+
+/// The list of what must survive a translation names tests that are there, and they name the line that they hold.
+#[test]
+fn every_line_of_the_list_of_translations_is_held_by_its_tests() {
+    let list = std::fs::read_to_string(root().join("docs/translation.md")).unwrap();
+    let sources = all_sources();
+    let (mut rows, mut wrong) = (0, Vec::new());
+    for row in list.lines().filter(|line| line.starts_with("| WIRE") || line.starts_with("| TRAPS")) {
+        let cells: Vec<&str> = row.trim_matches('|').split(" | ").map(str::trim).collect();
+        let (kind, number) = cells[0].split_once(' ').unwrap();
+        rows += 1;
+        for test in cells[2].split('`').skip(1).step_by(2) {
+            let names = |comment: &str| {
+                let after = comment.split_once(kind).map_or("", |(_, after)| after);
+                after
+                    .split(|letter: char| !letter.is_ascii_digit() && letter != '.')
+                    .any(|one| one.trim_end_matches('.') == number)
+            };
+            if !sources.iter().any(|source| comments_of(source, test).iter().any(|comment| names(comment))) {
+                wrong.push(format!("{}: {test}", cells[0]));
+            }
+        }
+    }
+    assert!(rows > 35, "{rows}");
+    assert_eq!(wrong, Vec::<String>::new());
+}

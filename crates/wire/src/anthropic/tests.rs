@@ -58,6 +58,7 @@ fn sent_on(request: &Value) -> (Value, Vec<String>) {
     (serde_json::from_slice(&encoded.body).unwrap(), lost)
 }
 
+/// WIRE 1.1, 1.2.
 #[test]
 fn system_and_developer_text_is_collected_in_order_and_max_tokens_is_the_models_own() {
     let (body, lost) = sent(&json!({"model": "m", "messages": [
@@ -80,6 +81,7 @@ fn system_and_developer_text_is_collected_in_order_and_max_tokens_is_the_models_
     assert_eq!(lost, ["messages[2]"]);
 }
 
+/// WIRE 1.3.
 #[test]
 fn options_are_clamped_renamed_or_told_as_lost() {
     let (body, lost) = sent(&ask(json!({
@@ -94,6 +96,7 @@ fn options_are_clamped_renamed_or_told_as_lost() {
     assert_eq!(sent(&ask(json!({"max_tokens": 100_000}))).0["max_tokens"], 64_000);
 }
 
+/// WIRE 2.1.
 #[test]
 fn images_and_documents_become_blocks_with_their_true_media_type() {
     let png = "iVBORw0KGgoAAAANSUhEUg==";
@@ -124,6 +127,7 @@ fn images_and_documents_become_blocks_with_their_true_media_type() {
     assert_eq!(error.param.as_deref(), Some("messages[0].content[0]"));
 }
 
+/// WIRE 3.1, 3.6.
 #[test]
 fn tools_have_an_object_schema_and_choices_have_anthropics_names() {
     let tools = json!([
@@ -160,7 +164,7 @@ fn tools_have_an_object_schema_and_choices_have_anthropics_names() {
     }
 }
 
-/// TRAPS 18.
+/// WIRE 3.4, 3.5; TRAPS 18.
 #[test]
 fn results_of_parallel_calls_are_one_turn_and_stand_before_what_the_user_says() {
     let call = |id: &str, arguments: &str| json!({"id": id, "type": "function", "function": {"name": "f", "arguments": arguments}});
@@ -192,6 +196,7 @@ fn results_of_parallel_calls_are_one_turn_and_stand_before_what_the_user_says() 
     );
 }
 
+/// WIRE 1.1, 3.3, 3.5.
 #[test]
 fn what_anthropic_would_refuse_in_a_conversation_is_put_right_and_told() {
     let call =
@@ -241,6 +246,7 @@ fn what_anthropic_would_refuse_in_a_conversation_is_put_right_and_told() {
     }
 }
 
+/// WIRE 1.2, 1.3; TRAPS 16.
 #[test]
 fn effort_becomes_a_budget_or_an_effort_and_bends_what_does_not_go_with_it() {
     let more = json!({"reasoning_effort": "high", "temperature": 0.2, "top_k": 3, "max_tokens": 10_000});
@@ -261,6 +267,7 @@ fn effort_becomes_a_budget_or_an_effort_and_bends_what_does_not_go_with_it() {
     assert_eq!(sent_to(Thinking::Adaptive, &ask(json!({}))).0.get("thinking"), None);
 }
 
+/// TRAPS 16.
 #[test]
 fn fields_of_anthropics_own_pass_from_any_client() {
     let thinking = json!({"type": "enabled", "budget_tokens": 2_000});
@@ -270,7 +277,7 @@ fn fields_of_anthropics_own_pass_from_any_client() {
     assert_eq!((body.get("temperature"), lost), (None, vec!["temperature".to_owned()]));
 }
 
-/// TRAPS 15.
+/// WIRE 8.1; TRAPS 15.
 #[test]
 fn signed_reasoning_comes_back_as_it_was_and_unsigned_reasoning_does_not() {
     let turn = |reasoning: Value| {
@@ -321,7 +328,7 @@ fn whole(content: Value, stop_reason: &str) -> Value {
     })
 }
 
-/// TRAPS 8.
+/// WIRE 7.1, 7.2; TRAPS 8.
 #[test]
 fn a_whole_answer_keeps_its_reasoning_its_calls_and_its_counts() {
     let content = json!([
@@ -356,6 +363,7 @@ fn a_whole_answer_keeps_its_reasoning_its_calls_and_its_counts() {
     assert_eq!(json["usage"]["prompt_tokens_details"]["cached_tokens"], 100);
 }
 
+/// WIRE 4.
 #[test]
 fn every_stop_reason_has_its_meaning() {
     for (reason, expected) in [
@@ -471,6 +479,7 @@ fn folded(client: Client, bytes: &[u8]) -> Answer {
     answer
 }
 
+/// WIRE 6.1.
 #[test]
 fn a_stream_says_the_same_to_every_client_wherever_it_is_cut() {
     let (to_openai, fault, relay) = relayed(Dialect::Anthropic, Client::OpenAi, &[STREAM.as_bytes()]);
@@ -506,6 +515,7 @@ fn a_stream_says_the_same_to_every_client_wherever_it_is_cut() {
     }
 }
 
+/// WIRE 8.1.
 #[test]
 fn a_chunk_has_its_signature_once_the_block_is_whole() {
     let (out, ..) = relayed(Dialect::Anthropic, Client::OpenAi, &[STREAM.as_bytes()]);
@@ -519,6 +529,7 @@ fn a_chunk_has_its_signature_once_the_block_is_whole() {
     );
 }
 
+/// WIRE 6.2.
 #[test]
 fn an_error_event_and_an_overload_are_faults() {
     let error = "event: error\ndata: {\"type\":\"error\",\"error\":{\"type\":\"overloaded_error\",\"message\":\"Overloaded\"}}\n\n";
@@ -553,7 +564,7 @@ fn chunk(delta: Value, finish: Value) -> Value {
         "choices": [{"index": 0, "delta": delta, "finish_reason": finish}]})
 }
 
-/// TRAPS 12, 14 and 24.
+/// WIRE 6.1; TRAPS 12, 14, 24.
 #[test]
 fn an_openai_stream_becomes_events_in_order_with_real_counts_at_the_end() {
     let call = |index: u32, id: Value, name: Value, arguments: &str| json!({"index": index, "id": id, "type": "function", "function": {"name": name, "arguments": arguments}});
@@ -606,7 +617,7 @@ fn an_openai_stream_becomes_events_in_order_with_real_counts_at_the_end() {
     );
 }
 
-/// A client of Anthropic's may have longer names of tools than OpenAI takes; it gets back what it knows.
+/// WIRE 3.2: A client of Anthropic's may have longer names of tools than OpenAI takes; it gets back what it knows.
 #[test]
 fn names_of_tools_are_cut_to_what_the_provider_takes_and_given_back() {
     let long = format!("mcp__server__{}", "tool_".repeat(14));
@@ -688,6 +699,7 @@ fn calls_are_told_apart_however_they_are_numbered() {
     }
 }
 
+/// WIRE 2.1, 3.7.
 #[test]
 fn an_anthropic_request_is_told_to_openai() {
     let (body, lost) = sent_on(&json!({
@@ -735,6 +747,7 @@ fn an_anthropic_request_is_told_to_openai() {
     assert_eq!(lost, ["top_k", "tools", "messages[2]", "messages[3]"]);
 }
 
+/// WIRE 10.1.
 #[test]
 fn a_request_of_the_same_dialect_keeps_every_byte_but_the_models() {
     let text = r#"{ "model" : "m", "max_tokens":5,"messages":[{"role":"user","content":[{"type":"search_result","x":1.50}]}],"context_management":{"edits":[]},"x-strict":true}"#;

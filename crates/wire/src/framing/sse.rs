@@ -252,6 +252,7 @@ mod tests {
         ("data: [DONE]  ", &["[DONE]  "]),
     ];
 
+    /// WIRE 5.2.
     #[test]
     fn every_cut_gives_the_same_events() {
         for (text, expected) in CASES {
@@ -295,6 +296,7 @@ mod tests {
         assert!(frames.next().is_none());
     }
 
+    /// WIRE 5.2.
     #[test]
     fn an_event_without_end_is_refused_at_the_limit() {
         let mut reader = Reader::new();

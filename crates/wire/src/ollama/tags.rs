@@ -128,6 +128,7 @@ mod tests {
         said
     }
 
+    /// WIRE 8.2.
     #[test]
     fn reasoning_is_told_from_text_wherever_the_stream_is_cut() {
         for (answer, thought, text) in [

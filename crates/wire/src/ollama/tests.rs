@@ -99,6 +99,7 @@ fn text_in_whole_and_in_pieces() {
     );
 }
 
+/// WIRE 7.3, 7.4.
 #[test]
 fn usage_has_a_chunk_of_its_own_and_absent_counts_are_absent() {
     let encoder = Encoder::new(context());
@@ -122,6 +123,7 @@ fn usage_has_a_chunk_of_its_own_and_absent_counts_are_absent() {
     assert!(!text(encode_answer(&silent, &context())).contains("usage"));
 }
 
+/// WIRE 3.4.
 #[test]
 fn parallel_tool_calls_of_an_old_version_get_ids_and_numbers() {
     let call = |name: &str, arguments: &str| format!(r#"{{"function":{{"name":"{name}","arguments":{arguments}}}}}"#);
@@ -182,6 +184,7 @@ fn tool_calls_of_a_new_version_keep_their_ids() {
     );
 }
 
+/// WIRE 8.2.
 #[test]
 fn thinking_comes_as_reasoning_content() {
     let body = r#"{"message":{"role":"assistant","content":"4","thinking":"2+2"},"done":true,"done_reason":"stop"}"#;
@@ -229,6 +232,7 @@ fn structured_output_is_text_like_any_other() {
     assert_eq!(folded.text, r#"{"city":"Paris"}"#);
 }
 
+/// WIRE 4.
 #[test]
 fn the_end_has_a_reason() {
     let calls = r#","tool_calls":[{"function":{"name":"f","arguments":{}}}]"#;
@@ -249,6 +253,7 @@ fn the_end_has_a_reason() {
     }
 }
 
+/// WIRE 4.
 #[test]
 fn an_empty_answer_is_an_answer_but_loading_is_none() {
     let empty = r#"{"message":{"role":"assistant","content":""},"done":true,"done_reason":"stop"}"#;
@@ -296,6 +301,7 @@ fn a_cut_stream_is_truncated_and_a_broken_line_is_bad() {
     assert_eq!(decode_answer(b"{}", None), Err(BadAnswer::NoChoices));
 }
 
+/// WIRE 3.4.
 #[test]
 fn minted_ids_stay_within_the_letters_and_length_that_all_providers_take() {
     let body = br#"{"message":{"tool_calls":[{"function":{"name":"f","arguments":{}}}]},"done":true}"#;
@@ -347,7 +353,7 @@ proptest! {
     }
 }
 
-/// The answer to a request that had to call a function is its arguments.
+/// WIRE 3.6: The answer to a request that had to call a function is its arguments.
 #[test]
 fn the_text_of_a_forced_call_is_its_arguments() {
     let whole = br#"{"message":{"content":"{\"city\":\"Rome\"}"},"done":true,"done_reason":"stop"}"#;

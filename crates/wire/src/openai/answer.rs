@@ -94,6 +94,7 @@ mod tests {
         assert!(read(r#"{"error":null,"choices":[{"message":{}}]}"#).is_ok());
     }
 
+    /// WIRE 7.4.
     #[test]
     fn counts_that_are_no_numbers_are_unknown() {
         for bad in ["-1", "1e999", "99999999999999999999999999", "\"2\"", "null", "[]"] {

@@ -337,6 +337,7 @@ mod tests {
         texts.map(|text| text.strip_prefix(head).unwrap().strip_suffix("]}").unwrap().to_owned()).collect()
     }
 
+    /// WIRE 3.5.
     #[test]
     fn a_call_has_its_id_type_and_name_in_its_first_chunk_only() {
         let head = Some(ToolCallHead { id: "call_1".to_owned(), name: "f".to_owned() });
@@ -356,6 +357,7 @@ mod tests {
         );
     }
 
+    /// WIRE 5.1.
     #[test]
     fn every_choice_begins_with_its_role_and_ends_with_its_reason() {
         let text = |choice| Event::Text { choice, text: "a".to_owned() };

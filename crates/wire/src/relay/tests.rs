@@ -54,6 +54,7 @@ fn payload(event: &str) -> &str {
     event.trim_start_matches("data: ")
 }
 
+/// WIRE 5.1.
 #[test]
 fn every_cut_gives_the_same_stream() {
     let finish = chunk("{}", "\"stop\"");
@@ -75,6 +76,7 @@ fn every_cut_gives_the_same_stream() {
     }
 }
 
+/// TRAPS 19.
 #[test]
 fn a_stream_without_done_is_complete_after_its_finish_and_cut_before_it() {
     let (out, fault) = relay(Dialect::OpenAi, &stream(), &[], false);
@@ -103,6 +105,7 @@ fn faults_come_after_what_was_whole() {
     assert_eq!(fault, Some(StreamFault::TooLarge));
 }
 
+/// WIRE 7.3.
 #[test]
 fn usage_is_the_last_that_came_wherever_it_stands() {
     let with_usage = |count: u32| {
@@ -230,6 +233,7 @@ fn what_was_read_before_the_client_left_is_known_whether_it_was_sent_or_not() {
     assert_eq!(relay.generated().text(), "one");
 }
 
+/// WIRE 5.2.
 #[test]
 fn an_event_that_is_not_utf_8_is_bad_wherever_the_bytes_stand() {
     let mut relay = Relay::new(Dialect::OpenAi, Client::OpenAi, context(), false, &[]);

@@ -44,11 +44,13 @@ async fn a_connection_that_breaks() {
     assert!(!interrupted("chunks=6 cut=3", "", "stream_interrupted").await.is_empty());
 }
 
+/// TRAPS 19.
 #[tokio::test]
 async fn an_end_without_a_finish_reason() {
     interrupted("chunks=4 no_finish no_done", "", "stream_interrupted").await;
 }
 
+/// TRAPS 20.
 #[tokio::test]
 async fn an_error_event() {
     interrupted("chunks=6 error_event=3", "", "provider_error").await;

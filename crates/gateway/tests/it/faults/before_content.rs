@@ -63,6 +63,7 @@ async fn headers_and_no_content_in_time() {
     row.holds_with("first_ms=5000", HURRIED).await;
 }
 
+/// WIRE 9.2.
 #[tokio::test]
 async fn a_400_and_its_kin() {
     for status in [400, 413, 415, 422] {
@@ -111,6 +112,7 @@ async fn a_401_or_403() {
     }
 }
 
+/// TRAPS 21.
 #[tokio::test]
 async fn a_402_or_an_exhausted_quota() {
     for words in ["status=402", "status=429 error=quota"] {
@@ -170,6 +172,7 @@ async fn a_429_without_a_retry_after_doubles_the_rest() {
     assert_eq!(told, [1, 2, 4]);
 }
 
+/// TRAPS 21.
 #[tokio::test]
 async fn a_provider_that_rests_is_asked_by_nobody() {
     let first = Upstream::openai().await;
@@ -225,6 +228,7 @@ async fn a_200_that_is_html() {
     row.holds("html").await;
 }
 
+/// WIRE 9.1.
 #[tokio::test]
 async fn a_200_with_an_error_inside() {
     let row = Row { calls: 2, breaker: Breaker::Counts(2), ..Row::failure(502, API, "provider_error") };

@@ -36,6 +36,7 @@ async fn credentials_are_used_by_their_weights() {
     assert_eq!(counts.values().sum::<usize>(), 80);
 }
 
+/// TRAPS 21.
 #[tokio::test]
 async fn a_credential_that_fails_is_left_alone_and_nobody_notices() {
     for (words, reason) in [("bad_key=sk-two", "provider_auth_error"), ("broke_key=sk-two", "provider_quota_exhausted")]

@@ -56,6 +56,7 @@ fn text_system_and_developer_messages() {
     );
 }
 
+/// WIRE 1.5.
 #[test]
 fn sampling_and_limits_go_under_options() {
     golden(
@@ -72,6 +73,7 @@ fn sampling_and_limits_go_under_options() {
     );
 }
 
+/// WIRE 1.5.
 #[test]
 fn images_stand_beside_the_text_as_bare_base64() {
     golden(
@@ -89,6 +91,7 @@ fn images_stand_beside_the_text_as_bare_base64() {
     );
 }
 
+/// WIRE 2.1.
 #[test]
 fn content_that_cannot_be_sent_is_refused_by_its_place() {
     let parts = [
@@ -149,6 +152,7 @@ fn tools_parallel_calls_and_their_results() {
     );
 }
 
+/// WIRE 3.3.
 #[test]
 fn arguments_that_are_no_object_are_kept_and_told() {
     golden(
@@ -173,6 +177,7 @@ fn arguments_that_are_no_object_are_kept_and_told() {
     );
 }
 
+/// WIRE 3.6.
 #[test]
 fn tool_choice_offers_no_tools_or_one_and_otherwise_is_told() {
     let tools = r#""tools":[{"type":"function","function":{"name":"a"}},{"type":"function","function":{"name":"b"}}]"#;
@@ -190,7 +195,7 @@ fn tool_choice_offers_no_tools_or_one_and_otherwise_is_told() {
     }
 }
 
-/// The answer is held to the schema of the one function that must be called, and its text becomes the call.
+/// WIRE 3.6: The answer is held to the schema of the one function that must be called, and its text becomes the call.
 #[test]
 fn a_call_that_is_certain_is_asked_for_by_its_schema() {
     let tools = r#""tools":[{"type":"function","function":{"name":"a","description":"Does it.",
@@ -227,6 +232,7 @@ fn a_format_is_a_word_or_the_schema_itself() {
     }
 }
 
+/// WIRE 8.2.
 #[test]
 fn thinking_is_sent_back_and_switched_by_effort() {
     golden(
@@ -256,6 +262,7 @@ fn thinking_is_sent_back_and_switched_by_effort() {
     }
 }
 
+/// WIRE 3.7.
 #[test]
 fn what_ollama_cannot_do_is_told_by_name() {
     let members = r#""n":2,"logit_bias":{"50256":-100},"logprobs":true,"top_logprobs":3,"parallel_tool_calls":false,
@@ -268,6 +275,7 @@ fn what_ollama_cannot_do_is_told_by_name() {
     assert_eq!(lost, expected);
 }
 
+/// WIRE 1.5.
 #[test]
 fn the_context_grows_with_the_prompt_and_ends_at_the_models_window() {
     let num_ctx = |content: &str, window| {
