@@ -41,8 +41,17 @@ async fn a_connection_that_is_never_accepted() {
     let listener = socket.listen(1).unwrap();
     let address = listener.local_addr().unwrap();
     let knock = || std::net::TcpStream::connect_timeout(&address, std::time::Duration::from_millis(200));
-    let waiting: Vec<_> = std::iter::from_fn(|| knock().ok()).take(100).collect();
-    assert!(waiting.len() < 100);
+    // On a busy machine a knock may come too late although there is room: only several in a row say that there is none.
+    let (mut waiting, mut unheard) = (Vec::new(), 0);
+    while unheard < 3 {
+        unheard = if let Ok(heard) = knock() {
+            waiting.push(heard);
+            0
+        } else {
+            unheard + 1
+        };
+        assert!(waiting.len() < 100);
+    }
     let row = Row::failure(504, TIMEOUT, "provider_timeout");
 
     let pair = Pair::at(&format!("http://{address}/v1"), HURRIED, &[]).await;
