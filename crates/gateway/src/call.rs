@@ -12,7 +12,7 @@ use routing::Strategy;
 use secrecy::SecretString;
 use serde_json::value::RawValue;
 use wire::media::{self, Endpoint};
-use wire::{Client, Dialect, Problem, embeddings, openai};
+use wire::{Client, Dialect, Problem, embeddings, openai, splice};
 
 use crate::clock::Instant;
 use crate::config::Limits;
@@ -103,7 +103,7 @@ pub struct Call {
 }
 
 /// A checked body.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub enum Payload {
     /// A chat request.
     Chat(openai::Request),
@@ -142,7 +142,7 @@ impl Payload {
 }
 
 /// Request extensions: body fields, or headers of the same names. The body wins. None of them goes upstream.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Extensions {
     /// `x-routing-strategy`.
     pub strategy: Option<Strategy>,
@@ -198,6 +198,32 @@ impl Call {
         let Head { request_id, received, caller, .. } = head;
         let caller_id = caller.id.clone();
         Ok(Call { surface, request_id, caller_id, received, body, payload, extensions, passed_on, idempotency_key })
+    }
+}
+
+impl Call {
+    /// The same chat request for an answer in one piece, whatever the client asked for.
+    pub fn as_whole(&self) -> Call {
+        let (payload, body) = match &self.payload {
+            Payload::Chat(request) if request.stream => {
+                let whole = openai::Request { stream: false, include_usage: false, ..request.clone() };
+                (Payload::Chat(whole), splice::without(&self.body, &["stream", "stream_options"]).into())
+            }
+            payload @ (Payload::Chat(_) | Payload::Embeddings(_) | Payload::Media(_)) => {
+                (payload.clone(), self.body.clone())
+            }
+        };
+        Call {
+            surface: self.surface,
+            request_id: self.request_id.clone(),
+            caller_id: self.caller_id.clone(),
+            received: self.received,
+            body,
+            payload,
+            extensions: self.extensions.clone(),
+            passed_on: self.passed_on.clone(),
+            idempotency_key: None,
+        }
     }
 }
 

@@ -31,7 +31,7 @@ use wire::{Dialect, Quirk};
 pub use locations::{Locations, Sources};
 pub use names::VIRTUAL_MODELS;
 pub use problem::{Place, Problem, Problems};
-pub use routing::Strategy;
+pub use routing::{Strategy, Weights};
 pub use settings::restart_needed;
 
 use problem::Collector;
@@ -243,16 +243,58 @@ pub struct MissingProvider {
 }
 
 /// How `auto` chooses.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Routing {
     /// What counts when the request does not say.
     pub strategy: Strategy,
+    /// Weights of that strategy in place of its preset.
+    pub weights: Option<Weights>,
     /// Whether a local model that is nearly as good wins.
     pub prefer_local: bool,
     /// The share of the best score that is nearly as good, 0 to 1.
     pub prefer_local_ratio: f64,
+    /// The predicted quality that a local model needs to be preferred, 0 to 1.
+    pub local_quality_floor: Option<f64>,
+    /// The most that a model may cost for a thousand tokens of a request's mix.
+    pub max_cost_per_1k: Option<Nanodollars>,
+    /// The longest predicted latency of a model, in milliseconds.
+    pub max_latency_ms: Option<f64>,
+    /// Whether the turns of a conversation stay with one model.
+    pub sticky: bool,
+    /// Whether plans of several models are made.
+    pub composite_plans: CompositePlans,
+    /// Models to try in this order when the chosen one fails.
+    pub fallback_chain: Vec<String>,
     /// Whether slow requests of the strategy `latency` are hedged.
     pub hedge: bool,
+}
+
+/// Whether plans of several models are made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CompositePlans {
+    /// Never.
+    Off,
+    /// Where a request asks for one.
+    Requested,
+    /// Also where one is expected to be better and answers can be compared.
+    Automatic,
+}
+
+impl CompositePlans {
+    /// The word in settings and the admin API.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            CompositePlans::Off => "off",
+            CompositePlans::Requested => "requested",
+            CompositePlans::Automatic => "automatic",
+        }
+    }
+
+    /// Reads the word.
+    pub fn parse(word: &str) -> Option<CompositePlans> {
+        let all = [CompositePlans::Off, CompositePlans::Requested, CompositePlans::Automatic];
+        all.into_iter().find(|plans| plans.as_str() == word)
+    }
 }
 
 /// Another name for a model.
@@ -439,7 +481,14 @@ impl Config {
             routing: Routing {
                 strategy: Strategy::Balanced,
                 prefer_local: false,
+                weights: None,
                 prefer_local_ratio: 0.0,
+                local_quality_floor: None,
+                max_cost_per_1k: None,
+                max_latency_ms: None,
+                sticky: false,
+                composite_plans: CompositePlans::Off,
+                fallback_chain: Vec::new(),
                 hedge: false,
             },
             aliases: Vec::new(),

@@ -82,11 +82,75 @@ pub struct Facts {
 /// Live measurements of one offer; they outlive the directory that holds them.
 #[derive(Debug, Default)]
 pub struct Stats {
-    /// Time to the first content.
+    /// Time from an attempt's beginning to the first content.
     pub first_content: Window,
-    /// Time to the end of the answer.
+    /// Time from an attempt's beginning to the end of the answer.
     pub total: Window,
+    /// Time between two tokens of a stream.
+    pub per_token: Window,
+    /// Time to the first content where the model had to be loaded first.
+    pub cold: Window,
+    /// Whether a local model is in memory: see [`Warmth`].
+    warmth: AtomicU8,
 }
+
+/// Whether a local model is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Warmth {
+    /// Nobody says. What is not local is always ready.
+    Unknown,
+    /// It is.
+    Loaded,
+    /// It must be loaded first.
+    Cold,
+}
+
+/// How fast a model's file is read into memory, in bytes a second, where no cold start was measured yet: what an NVMe
+/// disk gives at the least.
+const LOAD_BYTES_PER_SECOND: f64 = 1e9;
+
+impl Stats {
+    /// Whether the model is in memory, as far as anybody knows.
+    pub fn warmth(&self) -> Warmth {
+        match self.warmth.load(Ordering::Relaxed) {
+            1 => Warmth::Loaded,
+            2 => Warmth::Cold,
+            _ => Warmth::Unknown,
+        }
+    }
+
+    /// Notes whether the model is in memory.
+    pub fn note_loaded(&self, is_loaded: bool) {
+        self.warmth.store(if is_loaded { 1 } else { 2 }, Ordering::Relaxed);
+    }
+
+    /// Notes the first content of an answer, so long after its attempt began.
+    pub fn first_content_after(&self, time: std::time::Duration) {
+        let window = if self.warmth() == Warmth::Cold { &self.cold } else { &self.first_content };
+        window.record(time);
+        self.note_answered();
+    }
+
+    /// Notes the end of an answer: `time` after its attempt began, `streamed` after its first content, with so many
+    /// tokens.
+    pub fn answered_after(&self, time: std::time::Duration, streamed: Option<(std::time::Duration, u64)>) {
+        self.total.record(time);
+        self.note_answered();
+        // A handful of tokens comes in one piece and says nothing about the pace.
+        if let Some((streamed, tokens)) = streamed.filter(|(_, tokens)| *tokens >= FEWEST_TOKENS) {
+            self.per_token.record(streamed.div_f64(tokens.saturating_sub(1) as f64));
+        }
+    }
+
+    fn note_answered(&self) {
+        if self.warmth() == Warmth::Cold {
+            self.note_loaded(true);
+        }
+    }
+}
+
+/// Answers of fewer tokens do not count for the pace.
+const FEWEST_TOKENS: u64 = 8;
 
 /// A provider's state as the health check sees it.
 #[derive(Debug, Default)]
@@ -325,6 +389,20 @@ impl Offer {
                 _ => Thinking::Unknown,
             },
         }
+    }
+
+    /// What it takes longer to begin than usual because its model is not in memory, in milliseconds; 0 where it is, or
+    /// where nobody says. Measured where that happened before, else by the size of its file.
+    pub fn cold_start_ms(&self) -> f64 {
+        if self.stats.warmth() != Warmth::Cold {
+            return 0.0;
+        }
+        let usual = self.stats.first_content.median_ms().unwrap_or(0.0);
+        let by_size = || {
+            let bytes = self.listed.as_ref().and_then(|listed| listed.size_bytes)?;
+            Some(bytes as f64 / LOAD_BYTES_PER_SECOND * 1e3)
+        };
+        self.stats.cold.median_ms().map(|cold| (cold - usual).max(0.0)).or_else(by_size).unwrap_or(0.0)
     }
 
     /// Whether it stands for a name that is in no list, and shares with others of that kind what is known of them.

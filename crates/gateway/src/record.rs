@@ -52,6 +52,8 @@ pub struct Record {
     pass: Option<Pass>,
     /// What the serving provider could not be told.
     loss: Loss,
+    /// When the latest attempt began.
+    attempt_began: Option<Instant>,
     first_content: Option<Instant>,
     stopped: Option<&'static str>,
     is_closed: bool,
@@ -115,6 +117,7 @@ impl Record {
             skipped: Vec::new(),
             pass: None,
             loss: Loss::default(),
+            attempt_began: None,
             first_content: None,
             stopped: None,
             is_closed: false,
@@ -159,6 +162,7 @@ impl Record {
             provider.retries.deposit();
         }
         let used = Used::Counted { reported: Usage::default(), generated: Generated::default() };
+        self.attempt_began = Some(clock::now());
         self.attempts.push(Attempt { target: target.clone(), failure: None, used });
         is_again
     }
@@ -174,18 +178,26 @@ impl Record {
         self.attempt_failed_at(self.attempts.len().saturating_sub(1), failure);
     }
 
-    /// Notes that an attempt was cancelled because another one was faster.
-    pub fn hedge_lost(&mut self, number: usize) {
+    /// Notes why an attempt's answer is not the request's, although it did not fail.
+    pub fn not_taken(&mut self, number: usize, outcome: &'static str) {
         if let Some(attempt) = self.attempts.get_mut(number) {
-            attempt.failure = Some("hedge_lost");
+            attempt.failure = Some(outcome);
         }
     }
 
-    /// Makes the attempt that has won the latest one.
-    pub fn hedge_won(&mut self, number: usize) {
+    /// Makes an attempt the one that answers: the latest.
+    pub fn taken(&mut self, number: usize) {
         if number < self.attempts.len() {
-            let attempt = self.attempts.remove(number);
+            let mut attempt = self.attempts.remove(number);
+            attempt.failure = None;
             self.attempts.push(attempt);
+        }
+    }
+
+    /// Notes what an attempt used.
+    pub fn used_at(&mut self, number: usize, used: Used) {
+        if let Some(attempt) = self.attempts.get_mut(number) {
+            attempt.used = used;
         }
     }
 
@@ -246,8 +258,8 @@ impl Record {
             if let Some(pass) = &mut self.pass {
                 pass.succeeded(now);
             }
-            if let Some(target) = self.target() {
-                target.offer.stats.first_content.record(now.duration_since(self.received));
+            if let (Some(target), Some(began)) = (self.target(), self.attempt_began) {
+                target.offer.stats.first_content_after(now.duration_since(began));
             }
         }
     }
@@ -356,7 +368,10 @@ impl Record {
                 offer.metrics.request(status, self.strategy);
                 if status == 200 {
                     offer.metrics.latency(first, total);
-                    offer.stats.total.record(total);
+                }
+                if let (200, Some(began)) = (status, self.attempt_began) {
+                    let streamed = self.first_content.map(|at| now.duration_since(at)).zip(usage.output);
+                    offer.stats.answered_after(now.duration_since(began), streamed);
                 }
                 if status == 200 && self.is_fallback() {
                     offer.metrics.fallback();

@@ -3,6 +3,7 @@
 mod attempt;
 pub mod breaker;
 mod client;
+pub mod composite;
 mod failure;
 pub mod health;
 mod hedge;
@@ -16,6 +17,7 @@ pub(crate) use attempt::stream_fault;
 pub use breaker::BreakerState;
 pub use client::Client;
 pub use failure::{Charge, Failure, Harm, Kind, Retry, Rule, Verdict};
+use composite::{Composite, Outcome};
 use hedge::Hedge;
 use standing::{Closed, Pass, Why};
 
@@ -89,8 +91,19 @@ pub async fn execute(
     record: &mut Record,
 ) -> Result<Content, Refusal> {
     let deadline = Deadline::of(live, call);
-    let targets = by_headroom(plan, clock::now());
     let mut trail = Trail::default();
+    if let Some(composite) = plan.composite {
+        let targets: Vec<&Target> = plan.targets.iter().collect();
+        let (members, rest) = targets.split_at_checked(composite.members).unwrap_or((&targets, &[]));
+        let outcome = composite::run((client, live), composite, members, (call, deadline), record, &mut trail).await;
+        let outcome = match outcome {
+            Outcome { good: Some(content), .. } => return Ok(content),
+            outcome => outcome,
+        };
+        let better = first_answer((client, live), plan, rest, (call, deadline), record, trail).await;
+        return better.or_else(|refusal| outcome.into_held(record).ok_or(refusal));
+    }
+    let targets = by_headroom(plan, clock::now());
     let mut rest = targets.as_slice();
     if let Some(hedge) = Hedge::of(client, live, plan, &targets, call, deadline) {
         if let Some(content) = hedge.run(record, &mut trail).await {
@@ -101,6 +114,18 @@ pub async fn execute(
         }
         rest = rest.get(record.attempts()..).unwrap_or_default();
     }
+    first_answer((client, live), plan, rest, (call, deadline), record, trail).await
+}
+
+/// Tries the targets in order until one answers.
+async fn first_answer(
+    (client, live): (&Client, &Live),
+    plan: &Plan,
+    mut rest: &[&Target],
+    (call, deadline): (&Call, Deadline),
+    record: &mut Record,
+    mut trail: Trail,
+) -> Result<Content, Refusal> {
     while let Some((target, others)) = rest.split_first() {
         rest = others;
         if !trail.may_lead_to(target, plan, live) {

@@ -28,6 +28,14 @@ impl Store {
         rows.iter().map(read).collect()
     }
 
+    /// The last changes of one target, newest first.
+    pub async fn audit_of(&self, target: &str, limit: u32) -> Result<Vec<AuditRow>, Error> {
+        const SQL: &str = "SELECT at_ms, actor, action, target, was, became FROM audit
+            WHERE target = $1 ORDER BY number DESC LIMIT $2";
+        let rows = self.rows(Statement::new(SQL).bind(target).bind(i64::from(limit))).await?;
+        rows.iter().map(read).collect()
+    }
+
     /// Writes down a change that was made elsewhere.
     pub async fn note(&self, row: &AuditRow) -> Result<(), Error> {
         let mut session = self.begin().await?;

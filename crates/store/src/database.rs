@@ -209,7 +209,10 @@ impl From<MigrateError> for Error {
 const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
 /// Number, name and text; a text never changes once it was released.
-const MIGRATIONS: [(i64, &str, &str); 1] = [(1, "start", include_str!("../migrations/0001_start.sql"))];
+const MIGRATIONS: [(i64, &str, &str); 2] = [
+    (1, "start", include_str!("../migrations/0001_start.sql")),
+    (2, "feedback", include_str!("../migrations/0002_feedback.sql")),
+];
 
 /// Pages of 4 KiB after which the write-ahead log is brought home: more than SQLite's 1,000, because the same few pages
 /// are written again and again.

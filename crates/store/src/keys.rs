@@ -72,8 +72,8 @@ impl Store {
         self.rows(Statement::new(KEY).bind(id)).await?.first().map(read).transpose()
     }
 
-    /// A number that moves with every change of a key, by whichever gateway. One that reads it before the keys
-    /// misses nothing.
+    /// A number that moves with every change of a key or of a setting that people decide on, by whichever gateway. One
+    /// that reads it before them misses nothing.
     pub async fn revision(&self) -> Result<i64, Error> {
         const SQL: &str = "SELECT value FROM counters WHERE name = 'keys'";
         let rows = self.rows(Statement::new(SQL)).await?;

@@ -19,6 +19,7 @@ pub(crate) fn answer(asked: &Asked<'_>) -> Reply {
         ("GET" | "HEAD", "/") => text(StatusCode::OK, "Ollama is running"),
         ("GET", "/api/version") => ok(&json!({"version": "0.12.3"})),
         ("GET", "/api/tags") => ok(&json!({"models": [entry(&LLAMA), entry(&NOMIC)]})),
+        ("GET", "/api/ps") => ok(&json!({"models": [loaded(&LLAMA)]})),
         ("POST", "/api/chat" | "/api/embed") if asked.directive.refuses() => directed(asked),
         ("POST", path @ ("/api/chat" | "/api/embed" | "/api/show")) => refusal(asked).unwrap_or_else(|| match path {
             _ if asked.directive.error_in_200 => ok(&error_inside(asked)),
@@ -143,6 +144,20 @@ fn entry(facts: &Facts) -> Value {
         "size": facts.size,
         "digest": format!("{:064x}", facts.size),
         "details": details(facts),
+    })
+}
+
+/// A model in memory, as `/api/ps` lists it.
+fn loaded(facts: &Facts) -> Value {
+    json!({
+        "name": facts.name,
+        "model": facts.name,
+        "size": facts.size,
+        "digest": format!("{:064x}", facts.size),
+        "details": details(facts),
+        "expires_at": "2025-10-09T08:58:20.123456789Z",
+        "size_vram": facts.size,
+        "context_length": 4096,
     })
 }
 

@@ -26,7 +26,7 @@ use input::{Input, Kind};
 pub const MAX_INPUTS: u64 = 2_048;
 
 /// A checked embeddings request.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The model asked for.
     pub model: String,

@@ -10,6 +10,7 @@ mod bent;
 pub mod chat;
 mod choices;
 pub mod completions;
+pub mod conclusion;
 pub mod embeddings;
 pub mod error;
 pub mod error_body;
@@ -152,6 +153,14 @@ pub fn model_details_path(dialect: Dialect) -> Option<&'static str> {
     match dialect {
         Dialect::OpenAi | Dialect::Anthropic => None,
         Dialect::Ollama => Some("/api/show"),
+    }
+}
+
+/// The path that tells which models are in memory; `None` where that is no question.
+pub fn loaded_models_path(dialect: Dialect) -> Option<&'static str> {
+    match dialect {
+        Dialect::OpenAi | Dialect::Anthropic => None,
+        Dialect::Ollama => Some("/api/ps"),
     }
 }
 

@@ -90,7 +90,7 @@ enum Unit {
 }
 
 /// A request that passes through.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// Which API.
     pub endpoint: Endpoint,

@@ -25,6 +25,8 @@ pub struct Discovered {
     pub embedding: Option<bool>,
     /// A local server passes it on to somebody else's machines: it is not free.
     pub is_remote: bool,
+    /// Bytes of its file, where a local server says.
+    pub size_bytes: Option<u64>,
 }
 
 /// Reads a provider's list of models. Entries without a name are left out.
@@ -45,6 +47,14 @@ pub fn read_list(dialect: Dialect, body: &[u8]) -> Result<Vec<Discovered>, BadAn
         model
     });
     Ok(models.filter(|model| !model.id.is_empty()).collect())
+}
+
+/// Reads the list of models that are in memory now, Ollama's `/api/ps`: their names as [`read_list`] gives them.
+///
+/// # Errors
+/// As [`read_list`].
+pub fn read_loaded(body: &[u8]) -> Result<Vec<String>, BadAnswer> {
+    Ok(read_list(Dialect::Ollama, body)?.into_iter().map(|model| model.id).collect())
 }
 
 /// The body that asks `/api/show` about one model.
@@ -124,6 +134,9 @@ struct Entry {
     /// Ollama: `completion`, `tools`, `vision`, `thinking`, `embedding`, …
     #[serde(deserialize_with = "lenient")]
     capabilities: Option<Vec<String>>,
+    /// Ollama.
+    #[serde(deserialize_with = "lenient")]
+    size: Option<u64>,
     /// Ollama: set where another machine runs the model.
     #[serde(deserialize_with = "lenient")]
     remote_host: Option<String>,
@@ -155,6 +168,7 @@ impl From<Entry> for Discovered {
                 .or(entry.model_info.as_ref().and_then(context_length))
                 .filter(|tokens| *tokens > 0),
             is_remote: entry.remote_host.as_ref().is_some_and(|host| !host.is_empty()),
+            size_bytes: entry.size.filter(|bytes| *bytes > 0),
             vision: can("vision"),
             tools: can("tools"),
             thinking: can("thinking"),
@@ -209,12 +223,21 @@ mod tests {
 
         let models = read_list(Dialect::Ollama, body).unwrap();
 
-        assert_eq!(models[0], named("llama3.2"));
+        assert_eq!(models[0], Discovered { size_bytes: Some(2_019_393_189), ..named("llama3.2") });
         assert_eq!(
             (models[1].context_window, models[1].embedding, models[1].tools),
             (Some(2_048), Some(true), Some(false))
         );
         assert_eq!(read_list(Dialect::Ollama, br#"{"models":null}"#).unwrap(), []);
+    }
+
+    #[test]
+    fn models_in_memory_have_the_names_of_the_list() {
+        let body = br#"{"models":[{"name":"llama3.2:latest","model":"llama3.2:latest","size":3000000000,
+            "size_vram":3000000000,"expires_at":"2026-11-28T20:00:00Z"},{"name":"qwen3:8b"}]}"#;
+
+        assert_eq!(read_loaded(body).unwrap(), ["llama3.2", "qwen3:8b"]);
+        assert_eq!(read_loaded(b"{}"), Err(BadAnswer::NotJson));
     }
 
     #[test]

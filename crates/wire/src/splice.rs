@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde_json::value::RawValue;
 
 use crate::Quirk;
-use crate::openai::request::is_extension;
+use crate::openai::request::{is_extension, outline_of};
 use crate::outline::{self, Members};
 
 /// Adds a member at the end of the object `json`. A text that is no object comes back as it is.
@@ -23,37 +23,73 @@ pub fn append_member(json: &[u8], name: &str, value: &[u8]) -> Vec<u8> {
     out
 }
 
+/// The object `json` without the members of these names; every other byte stays. A text that is no object comes back as
+/// it is.
+pub fn without(json: &[u8], names: &[&str]) -> Vec<u8> {
+    let Ok(text) = std::str::from_utf8(json) else { return json.to_vec() };
+    let Ok(members) = outline_of(text) else { return json.to_vec() };
+    let (mut out, rest, _) = copy_members(text, &members, 0, |name, value| {
+        (!names.contains(&name)).then(|| Edited { renamed: None, value: value.get().into() })
+    });
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
 /// A request for a provider of the same dialect: the model's name replaced, our own members left out, usage asked for
 /// where `asks_usage`, quirks applied, and every other byte as the caller sent it.
 pub(crate) fn rewrite(text: &str, members: &Members<'_>, model: &str, asks_usage: bool, quirks: &[Quirk]) -> Vec<u8> {
     let asks_usage = asks_usage && !quirks.contains(&Quirk::NoStreamOptions);
+    let mut has_options = false;
+    let room = model.len().saturating_add(64);
+    let (mut out, rest, is_empty) = copy_members(text, members, room, |name, value| {
+        let value = edited(name, value, model, asks_usage, quirks)?;
+        has_options |= name == "stream_options";
+        let is_renamed = name == "max_completion_tokens" && quirks.contains(&Quirk::MaxTokensOnly);
+        Some(Edited { renamed: is_renamed.then_some(("max_completion_tokens", "max_tokens")), value })
+    });
+    if asks_usage && !has_options {
+        out.extend_from_slice(if is_empty { b"" } else { b"," });
+        out.extend_from_slice(br#""stream_options":{"include_usage":true}"#);
+    }
+    out.extend_from_slice(rest.as_bytes());
+    out
+}
+
+/// A member as it goes on.
+struct Edited<'a> {
+    /// Its name, and what it is called instead.
+    renamed: Option<(&'static str, &'static str)>,
+    value: Cow<'a, str>,
+}
+
+/// Copies the object's beginning and those members that `edit` keeps. Gives what is copied, what follows the last member
+/// in `text`, and whether no member was kept.
+fn copy_members<'a>(
+    text: &'a str,
+    members: &Members<'a>,
+    room: usize,
+    mut edit: impl FnMut(&str, &'a RawValue) -> Option<Edited<'a>>,
+) -> (Vec<u8>, &'a str, bool) {
     let mut previous = text.find('{').map_or(0, |brace| brace.saturating_add(1));
-    let mut out = Vec::with_capacity(text.len().saturating_add(model.len()).saturating_add(64));
+    let mut out = Vec::with_capacity(text.len().saturating_add(room));
     out.extend_from_slice(text.get(..previous).unwrap_or_default().as_bytes());
-    let (mut is_first, mut has_options) = (true, false);
+    let mut is_first = true;
     for (name, value) in &members.0 {
         let span = outline::span(text, value);
         // From the end of the member before: comma, white space, name and colon.
         let mut lead = text.get(previous..span.start).unwrap_or_default();
         previous = span.end;
-        let Some(value) = edited(name, value, model, asks_usage, quirks) else { continue };
+        let Some(Edited { renamed, value }) = edit(name, value) else { continue };
         if std::mem::take(&mut is_first) {
             lead = lead.trim_start().strip_prefix(',').unwrap_or(lead);
         }
-        has_options |= name == "stream_options";
-        if name == "max_completion_tokens" && quirks.contains(&Quirk::MaxTokensOnly) {
-            out.extend_from_slice(lead.replacen("max_completion_tokens", "max_tokens", 1).as_bytes());
-        } else {
-            out.extend_from_slice(lead.as_bytes());
+        match renamed {
+            Some((from, to)) => out.extend_from_slice(lead.replacen(from, to, 1).as_bytes()),
+            None => out.extend_from_slice(lead.as_bytes()),
         }
         out.extend_from_slice(value.as_bytes());
     }
-    if asks_usage && !has_options {
-        out.extend_from_slice(if is_first { b"" } else { b"," });
-        out.extend_from_slice(br#""stream_options":{"include_usage":true}"#);
-    }
-    out.extend_from_slice(text.get(previous..).unwrap_or_default().as_bytes());
-    out
+    (out, text.get(previous..).unwrap_or_default(), is_first)
 }
 
 /// The value that goes upstream under `name`; `None` where the member stays behind.
@@ -101,7 +137,6 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::openai::request::outline_of;
 
     fn spliced(text: &str, asks_usage: bool, quirks: &[Quirk]) -> String {
         String::from_utf8(rewrite(text, &outline_of(text).unwrap(), "new", asks_usage, quirks)).unwrap()
@@ -152,6 +187,20 @@ mod tests {
             [("{}", r#"{"m":1}"#), ("{ }", r#"{ "m":1}"#), ("{\"a\":{}} \n", r#"{"a":{},"m":1}"#), ("[1]", "[1]")]
         {
             assert_eq!(String::from_utf8(append_member(json.as_bytes(), "m", b"1")).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn members_are_left_out_wherever_they_stand() {
+        for (json, expected) in [
+            (r#"{"stream":true,"a":1}"#, r#"{"a":1}"#),
+            (r#"{"a":1, "stream":true, "b":[2]}"#, r#"{"a":1, "b":[2]}"#),
+            (r#"{ "a":1,"stream_options":{"include_usage":true},"stream":true }"#, r#"{ "a":1 }"#),
+            (r#"{"stream":true}"#, "{}"),
+            ("[1]", "[1]"),
+        ] {
+            let got = without(json.as_bytes(), &["stream", "stream_options"]);
+            assert_eq!(String::from_utf8(got).unwrap(), expected, "{json}");
         }
     }
 

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::file::Settings;
 use super::problem::{Collector, Place, Problem};
 use super::variables::Variables;
-use super::{AuthMode, Config, Environment, Fsync, LogFormat, Strategy, UnknownPrice};
+use super::{AuthMode, CompositePlans, Config, Environment, Fsync, LogFormat, Strategy, UnknownPrice};
 
 pub(super) use form::Form;
 
@@ -179,6 +179,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "What counts for `auto` when a request does not say.",
     },
     Setting {
+        key: "routing.weights",
+        variable: "ROUTING_WEIGHTS",
+        default: None,
+        form: Form::Weights(|config, weights| config.routing.weights = Some(weights)),
+        change: Change::Live,
+        doc: "Weights of `DEFAULT_ROUTING_STRATEGY` in place of its preset.",
+    },
+    Setting {
         key: "routing.hedge",
         variable: "HEDGE_REQUESTS",
         default: Some("false"),
@@ -202,6 +210,65 @@ pub(super) static SETTINGS: &[Setting] = &[
         form: Form::Share(|config, share| config.routing.prefer_local_ratio = share),
         change: Change::Live,
         doc: "The share of the best score from which a local model is nearly as good.",
+    },
+    Setting {
+        key: "routing.local_quality_floor",
+        variable: "LOCAL_QUALITY_FLOOR",
+        default: None,
+        form: Form::Share(|config, share| config.routing.local_quality_floor = Some(share)),
+        change: Change::Live,
+        doc: "The predicted quality that a local model needs to be taken for being local.",
+    },
+    Setting {
+        key: "routing.max_cost_per_1k_usd",
+        variable: "ROUTING_MAX_COST_PER_1K_USD",
+        default: None,
+        form: Form::Dollars(|config, dollars| config.routing.max_cost_per_1k = Some(dollars)),
+        change: Change::Live,
+        doc: "The most that a model picked by `auto` and its kin may cost for a thousand tokens, prompt and expected \
+              answer together. A model without a known price is not picked then, unless it is local.",
+    },
+    Setting {
+        key: "routing.max_latency_seconds",
+        variable: "ROUTING_MAX_LATENCY_SECONDS",
+        default: None,
+        form: Form::Seconds(0.001, 3_600.0, |config, time| {
+            config.routing.max_latency_ms = Some(time.as_secs_f64() * 1e3);
+        }),
+        change: Change::Live,
+        doc: "The longest time to a whole answer that a model picked by `auto` and its kin may be expected to take, as \
+              measured. A model that was not measured yet may be picked.",
+    },
+    Setting {
+        key: "routing.sticky",
+        variable: "ROUTING_STICKY",
+        default: Some("true"),
+        form: Form::Switch(|config, on| config.routing.sticky = on),
+        change: Change::Live,
+        doc: "Whether the turns of a conversation stay with the model that answered first, until one turn needs a \
+              better one.",
+    },
+    Setting {
+        key: "routing.composite_plans",
+        variable: "COMPOSITE_PLANS",
+        default: Some("requested"),
+        form: Form::Word(&[
+            ("off", |config| config.routing.composite_plans = CompositePlans::Off),
+            ("requested", |config| config.routing.composite_plans = CompositePlans::Requested),
+            ("automatic", |config| config.routing.composite_plans = CompositePlans::Automatic),
+        ]),
+        change: Change::Live,
+        doc: "Whether several models may work on one request: two cheap ones that must agree, or a cheap one first. \
+              `requested`: where `x-routing-plan` asks for it. `automatic`: also where the answers can be compared and \
+              it is expected to be worth it; prompts then reach more than one provider.",
+    },
+    Setting {
+        key: "routing.fallback_chain",
+        variable: "FALLBACK_CHAIN",
+        default: None,
+        form: Form::Names(|config, names| config.routing.fallback_chain = names),
+        change: Change::Live,
+        doc: "Models that `auto` and its kin try in this order when the chosen one fails; others come after them.",
     },
     Setting {
         key: "timeouts.connect_seconds",

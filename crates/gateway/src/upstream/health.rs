@@ -57,6 +57,7 @@ async fn check(gateway: &Gateway, provider: &Arc<Provider>) {
             if let Some(models) = models {
                 gateway.registry.discovered(name, models);
             }
+            note_loaded(gateway, name).await;
         }
         Err(problem) if has_changed => warn!(provider = %name, problem, "provider is not healthy"),
         Err(_) => {}
@@ -77,6 +78,18 @@ pub async fn probe(client: &Client, provider: &Provider) -> Result<Option<Vec<Di
             models.truncate(MAX_MODELS);
             Ok(Some(models))
         }
+    }
+}
+
+/// Notes which models of a local provider are in memory: to load another takes seconds.
+async fn note_loaded(gateway: &Gateway, provider: &str) {
+    let live = gateway.registry.snapshot();
+    let Some(provider) = live.directory.provider(provider).filter(|provider| provider.config.is_local) else { return };
+    let Some(path) = wire::loaded_models_path(provider.config.dialect) else { return };
+    let answer = ask(&gateway.client, provider, Method::GET, path, Bytes::new()).await.ok().flatten();
+    let Some(loaded) = answer.and_then(|body| wire::models::read_loaded(&body).ok()) else { return };
+    for offer in live.directory.offers.iter().filter(|offer| Arc::ptr_eq(&offer.provider, provider)) {
+        offer.stats.note_loaded(loaded.iter().any(|name| *name == *offer.model));
     }
 }
 

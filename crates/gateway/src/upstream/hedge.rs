@@ -17,6 +17,9 @@ use crate::live::Live;
 use crate::record::Record;
 use crate::router::{Plan, Target};
 
+/// The outcome of an attempt that was cancelled because the other one was faster.
+const HEDGE_LOST: &str = "hedge_lost";
+
 /// Two targets, and how long the first may take alone.
 pub(super) struct Hedge<'a> {
     pub(super) client: &'a Client,
@@ -80,13 +83,13 @@ impl<'a> Hedge<'a> {
         let (number, pass) = if is_first { (0, &mut first_pass) } else { (1, &mut second_pass) };
         let (is_first, (content, loss)) = match settle(outcome, pass, number, record, trail) {
             Some(content) => {
-                record.hedge_lost(1 - number);
+                record.not_taken(1 - number, HEDGE_LOST);
                 (is_first, content)
             }
             None if is_first => (false, settle(second.await, &mut second_pass, 1, record, trail)?),
             None => (true, settle(first.await, &mut first_pass, 0, record, trail)?),
         };
-        record.hedge_won(if is_first { 0 } else { 1 });
+        record.taken(if is_first { 0 } else { 1 });
         record.served(if is_first { first_pass } else { second_pass }, loss);
         Some(content)
     }

@@ -4,6 +4,7 @@
 
 mod accounts;
 mod database;
+mod feedback;
 mod fixture;
 mod keys;
 mod outage;

@@ -21,7 +21,7 @@ pub mod limits {
 }
 
 /// A checked chat request: what routing and accounting need of it.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Request {
     /// The model asked for.
     pub model: String,

@@ -12,7 +12,7 @@ use secrecy::SecretString;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
-use crate::config::Config;
+use crate::config::{Config, Weights};
 
 /// A form with its bounds and with what a value of it sets.
 pub(in crate::config) enum Form {
@@ -38,6 +38,10 @@ pub(in crate::config) enum Form {
     Dollars(fn(&mut Config, Nanodollars)),
     /// A URL with one of these schemes. It may hold a password, so no message quotes it.
     Url(&'static [&'static str], fn(&mut Config, SecretString)),
+    /// The weights of cost, quality and latency.
+    Weights(fn(&mut Config, Weights)),
+    /// Names of models.
+    Names(fn(&mut Config, Vec<String>)),
     /// Something that opens a door, of at least so many characters. No message quotes it.
     Secret(usize, fn(&mut Config, SecretString)),
 }
@@ -69,6 +73,8 @@ impl Form {
             Form::Path(set) => set(config, PathBuf::from(text)),
             Form::Dollars(set) => set(config, dollars(text)?),
             Form::Url(schemes, set) => set(config, url(text, schemes)?),
+            Form::Weights(set) => set(config, weights(text)?),
+            Form::Names(set) => set(config, names(text)?),
             Form::Secret(shortest, set) => set(config, secret(text, *shortest)?),
         }
         Ok(())
@@ -106,6 +112,8 @@ impl fmt::Display for Form {
                 }
                 Ok(())
             }
+            Form::Weights(_) => f.write_str("three weights that sum to 1, as `cost=0.5,quality=0.3,latency=0.2`"),
+            Form::Names(_) => f.write_str("names of models, separated by commas"),
             Form::Secret(shortest, _) => write!(f, "at least {shortest} characters without spaces"),
         }
     }
@@ -133,6 +141,28 @@ fn url(text: &str, schemes: &[&str]) -> Result<SecretString, &'static str> {
     let url: Uri = text.parse().map_err(|_| "is not a URL")?;
     let is_accepted = url.scheme_str().is_some_and(|scheme| schemes.contains(&scheme));
     if is_accepted && url.host().is_some() { Ok(text.into()) } else { Err("is not such a URL") }
+}
+
+/// Each of the three once, in any order.
+fn weights(text: &str) -> Result<Weights, &'static str> {
+    const WRONG: &str = "does not name the weights of `cost`, `quality` and `latency`";
+    let mut given = [None; 3];
+    for part in text.split(',') {
+        let (name, weight) = part.split_once('=').ok_or(WRONG)?;
+        let place = ["cost", "quality", "latency"].iter().position(|known| *known == name.trim()).ok_or(WRONG)?;
+        let weight = weight.trim().parse::<f64>().map_err(|_| WRONG)?;
+        let slot = given.get_mut(place).ok_or(WRONG)?;
+        if slot.replace(weight).is_some() {
+            return Err(WRONG);
+        }
+    }
+    let [Some(cost), Some(quality), Some(latency)] = given else { return Err(WRONG) };
+    Weights::new(cost, quality, latency).map_err(|_| "has weights that are negative or do not sum to 1")
+}
+
+fn names(text: &str) -> Result<Vec<String>, &'static str> {
+    let names: Vec<String> = text.split(',').map(|name| name.trim().to_owned()).collect();
+    if names.iter().any(String::is_empty) { Err("holds an empty name") } else { Ok(names) }
 }
 
 fn secret(text: &str, shortest: usize) -> Result<SecretString, &'static str> {
