@@ -28,6 +28,7 @@ mod outline;
 mod prompt;
 pub mod quirks;
 mod relay;
+pub mod replay;
 pub mod splice;
 mod types;
 pub mod usage;
