@@ -47,7 +47,7 @@ pub async fn keep(config: &Config, caller: &Caller, call: &Arc<Call>, plan: &mut
     let has_dollar_budget = caller.ceiling.usd.is_some() || config.budget.global_usd.is_some();
     let must_be_priced = has_dollar_budget && config.budget.unknown_price == UnknownPrice::Refuse;
     if must_be_priced || call.extensions.max_cost.is_some() {
-        plan.targets.retain(|target| is_priced(&target.offer));
+        plan.retain(|target| is_priced(&target.offer));
         if plan.targets.is_empty() {
             return Err(Refusal::UnknownPrice { model: call.payload.model().to_owned() });
         }
@@ -61,7 +61,7 @@ pub async fn keep(config: &Config, caller: &Caller, call: &Arc<Call>, plan: &mut
         estimate::cost(offer, &least_output(usage)).unwrap_or(Nanodollars(i64::MAX))
     };
     let cheapest = plan.targets.iter().map(|target| worst(&target.offer)).min();
-    plan.targets.retain(|target| worst(&target.offer) <= cost);
+    plan.retain(|target| worst(&target.offer) <= cost);
     match plan.targets.is_empty() {
         true => Err(Refusal::MaxCost { cap: cost, worst_case: cheapest.unwrap_or_default() }),
         false => Ok(Some(Cap { cost, input_tokens })),

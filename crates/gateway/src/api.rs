@@ -122,7 +122,11 @@ fn request_id(headers: &HeaderMap) -> Arc<str> {
 fn render(reply: Reply) -> Response {
     let kept = match &reply.body {
         ReplyBody::Again(answer) => Some(answer.clone()),
-        ReplyBody::Whole(_) | ReplyBody::Raw(..) | ReplyBody::Stream(_) | ReplyBody::Recorded(_) => None,
+        ReplyBody::Whole(_)
+        | ReplyBody::Raw(..)
+        | ReplyBody::Stream(_)
+        | ReplyBody::Streamed(_)
+        | ReplyBody::Recorded(_) => None,
     };
     let mut media_type = None;
     let (body, is_stream) = match reply.body {
@@ -132,6 +136,7 @@ fn render(reply: Reply) -> Response {
             (axum::body::Body::from(body), false)
         }
         ReplyBody::Stream(body) => (axum::body::Body::new(body), true),
+        ReplyBody::Streamed(bytes) => (axum::body::Body::from(bytes), true),
         ReplyBody::Recorded(body) => (axum::body::Body::new(body), true),
         ReplyBody::Again(answer) => (axum::body::Body::from(answer.body.clone()), answer.is_stream),
     };

@@ -67,7 +67,7 @@ impl Surface {
 }
 
 /// A request before its body is read.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Head {
     /// Our id for it, or the caller's own where that is valid.
     pub request_id: Arc<str>,
@@ -146,6 +146,8 @@ impl Payload {
 pub struct Extensions {
     /// `x-routing-strategy`.
     pub strategy: Option<Strategy>,
+    /// `x-routing-plan`: whether several models may work on the answer.
+    pub plan: Option<PlanWish>,
     /// `x-prefer-provider`: tried first where it can serve.
     pub prefer_provider: Option<String>,
     /// `x-timeout-ms`: the caller's own deadline for the whole answer.
@@ -162,6 +164,28 @@ pub struct Extensions {
     pub tags: Vec<String>,
 }
 
+/// How many models a caller wants to work on an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PlanWish {
+    /// One.
+    Single,
+    /// Two cheap ones, and a strong one where they disagree.
+    Cascade,
+    /// A cheap one, and a stronger one where its answer is no good.
+    Escalate,
+}
+
+impl PlanWish {
+    fn parse(word: &str) -> Option<PlanWish> {
+        match word {
+            "single" => Some(PlanWish::Single),
+            "cascade" => Some(PlanWish::Cascade),
+            "escalate" => Some(PlanWish::Escalate),
+            _ => None,
+        }
+    }
+}
+
 impl Call {
     /// Reads the body within its bounds and decodes it once.
     ///
@@ -169,6 +193,14 @@ impl Call {
     /// What is wrong with the body or an extension; a body that is too large or too slow.
     pub async fn read(limits: &Limits, surface: Surface, head: Head, body: Body) -> Result<Call, Refusal> {
         let body = read_body(limits, &head.headers, body).await?;
+        Ok(Call::of(surface, head, body)?)
+    }
+
+    /// Decodes a body that was read.
+    ///
+    /// # Errors
+    /// What is wrong with it or with an extension.
+    pub fn of(surface: Surface, head: Head, body: Bytes) -> Result<Call, wire::Error> {
         let (payload, fields) = match surface {
             Surface::Chat | Surface::Completions | Surface::Messages => {
                 let mut request = wire::read_chat(surface.client(), &body)?;
@@ -238,7 +270,11 @@ fn passed_on(headers: &HeaderMap) -> HeaderMap {
     passed_on
 }
 
-async fn read_body(limits: &Limits, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
+/// Reads a body within its bounds.
+///
+/// # Errors
+/// It is too large, too slow or compressed.
+pub async fn read_body(limits: &Limits, headers: &HeaderMap, body: Body) -> Result<Bytes, Refusal> {
     if headers.get(header::CONTENT_ENCODING).is_some_and(|encoding| encoding != "identity") {
         return Err(Refusal::ContentEncoding);
     }
@@ -279,6 +315,7 @@ impl Extensions {
                 "`cost`, `quality`, `latency` or `balanced`",
                 Strategy::parse,
             )?,
+            plan: source.read("x-routing-plan", "`single`, `cascade` or `escalate`", PlanWish::parse)?,
             prefer_provider: source.read("x-prefer-provider", "a provider's name", |text| Some(text.to_owned()))?,
             timeout: source.read("x-timeout-ms", "a whole number of milliseconds from 1 to 3600000", |text| {
                 let ms = text.parse().ok().filter(|ms| (1..=MAX_TIMEOUT_MS).contains(ms))?;

@@ -40,6 +40,15 @@ pub struct Answered {
     pub rates: RateStatus,
 }
 
+impl Answered {
+    /// The answer as a stream for the client of `call`, with its metadata; `None` where it is no answer to a chat.
+    pub fn as_stream(&self, call: &Call) -> Option<Bytes> {
+        let Payload::Chat(request) = &call.payload else { return None };
+        let metadata = self.metadata.get().as_bytes();
+        wire::replay::stream(call.surface.client(), &self.body, request.include_usage, metadata).ok()
+    }
+}
+
 /// By identity, each with its number.
 type Calls = HashMap<[u8; 32], (u64, WeakShared<Calling>)>;
 

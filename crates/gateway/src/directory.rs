@@ -9,11 +9,13 @@ use catalog::{Capabilities, Catalog, Kind, Price};
 use http::Uri;
 use http::uri::PathAndQuery;
 use parking_lot::Mutex;
+use routing::Quality;
 use wire::models::Discovered;
 use wire::{Dialect, Thinking};
 
 use crate::call::Surface;
 use crate::config::{Config, ProviderConfig};
+use crate::feedback::Opinions;
 use crate::latency::Window;
 use crate::telemetry::metrics::{Metrics, OfferMetrics};
 use crate::upstream::standing::{Credential, Retries, Standing};
@@ -50,6 +52,8 @@ pub struct Offer {
     pub model: Arc<str>,
     /// Facts about it, where the catalogue, the configuration or the provider told.
     pub facts: Facts,
+    /// How well it answers, as far as anybody knows.
+    pub quality: Quality,
     /// What its provider's list says of it.
     pub listed: Option<Discovered>,
     /// What live traffic measured.
@@ -75,7 +79,7 @@ pub struct Facts {
     pub max_output_tokens: Option<u64>,
     /// What it takes and gives.
     pub capabilities: Capabilities,
-    /// Prior quality, 0 to 1.
+    /// Prior quality, 0 to 1, before anything was measured here.
     pub quality: Option<f64>,
 }
 
@@ -276,6 +280,7 @@ impl Directory {
         config: &Config,
         catalog: &Catalog,
         discovered: &HashMap<String, Vec<Discovered>>,
+        opinions: &Opinions,
         previous: &Directory,
         metrics: &Metrics,
     ) -> Directory {
@@ -289,6 +294,7 @@ impl Directory {
             let names: HashSet<String> = models.iter().map(|(model, _)| bare(model).to_owned()).collect();
             for (model, facts) in models {
                 let mut offer = Offer::new(&provider, &model, facts, previous, metrics);
+                offer.quality = opinions.quality(&offer);
                 offer.listed = listed.unwrap_or_default().iter().find(|listed| listed.id == model).cloned();
                 // A provider may list a model by one of its names and take the others.
                 let known = catalog.model(&entry.name, &model);
@@ -323,6 +329,7 @@ impl Directory {
                 provider: provider.clone(),
                 model: model.into(),
                 facts: Facts::default(),
+                quality: Quality::default(),
                 listed: None,
                 stats: Arc::default(),
                 standing: provider.unlisted.clone(),
@@ -365,6 +372,7 @@ impl Offer {
             provider: provider.clone(),
             model: model.into(),
             facts,
+            quality: Quality::default(),
             listed: None,
             stats: known.map(|offer| offer.stats.clone()).unwrap_or_default(),
             standing: known

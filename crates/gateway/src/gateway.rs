@@ -16,6 +16,7 @@ use crate::concurrency::Concurrency;
 use crate::config::Config;
 use crate::directory::Health;
 use crate::facts;
+use crate::feedback;
 use crate::idempotency::Repeats;
 use crate::keys::Keys;
 use crate::ledger::{self, Ledger};
@@ -23,7 +24,7 @@ use crate::limits::budgets::BudgetAlert;
 use crate::limits::rates::Rates;
 use crate::live::Registry;
 use crate::memory::Memory;
-use crate::policy::{self, Found};
+use crate::policy;
 use crate::server;
 use crate::shared::Shared;
 use crate::simulated::Simulated;
@@ -138,10 +139,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
     let repeats = Arc::new(Repeats::new(shared.clone(), tasks.clone()));
     let keys = Keys::new(ledger.budgets.clone());
 
-    let Found { policy, new_admin_key } = policy::find(&config, &store).await;
-    if let Some(policy) = policy {
-        keys.install(policy);
-    }
+    let found = policy::find(&config, &store).await;
     let store_health = Health::default();
     if let Err(problem) = ledger::ship::restore(&ledger, &store).await {
         store_health.note(Some(problem.to_string()));
@@ -167,6 +165,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
         started,
         simulated,
     });
+    let new_admin_key = policy::install(&gateway, found);
     Ok((gateway, alerts, new_admin_key))
 }
 
@@ -196,6 +195,7 @@ impl Gateway {
         tasks.spawn_companion("ledger", ledger::ship::run(self.ledger.clone(), self.store.clone(), ended));
         tasks.spawn_companion("budget alerts", ledger::alerts::watch(self.clone(), alerts));
         tasks.spawn("keys", policy::watch(self.clone()));
+        tasks.spawn("feedback", feedback::watch(self.clone()));
         tasks.spawn("health", health::watch(self.clone()));
     }
 

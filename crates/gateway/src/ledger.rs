@@ -327,8 +327,18 @@ fn could_be_less(shortage: &Shortage) -> bool {
 
 /// The most that a request of this plan can use and cost.
 fn worst_case(config: &Config, call: &Call, plan: &Plan, prompt: Prompt) -> Amount {
-    let offers = plan.targets.iter().map(|target| &*target.offer);
-    estimate::worst_case(call, offers, prompt, config.budget.assumed_output_tokens)
+    let worst = |targets: &[Target]| {
+        let offers = targets.iter().map(|target| &*target.offer);
+        estimate::worst_case(call, offers, prompt, config.budget.assumed_output_tokens)
+    };
+    let members = plan.composite.map_or(0, |composite| composite.members);
+    let (members, rest) = plan.targets.split_at_checked(members).unwrap_or_default();
+    // Each model of a composite plan is paid for, and then one of the others.
+    let each = members.iter().map(std::slice::from_ref).chain(std::iter::once(rest)).map(worst);
+    each.fold(Amount::default(), |sum, worst| Amount {
+        usd: sum.usd.checked_add(worst.usd).unwrap_or(Nanodollars(i64::MAX)),
+        tokens: sum.tokens.saturating_add(worst.tokens),
+    })
 }
 
 /// What all requests together may use.

@@ -22,7 +22,7 @@ use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::router::{self, Plan, Target};
 use crate::server::Worker;
-use crate::streaming::{Opening, StreamBody, StreamLimits};
+use crate::streaming::{Begun, Opening, StreamBody, StreamLimits};
 use crate::upstream::{self, Client, Content, Deadline};
 
 /// An answer on its way to the client.
@@ -58,6 +58,8 @@ pub enum ReplyBody {
     Raw(Bytes, String),
     /// Server-Sent Events.
     Stream(StreamBody),
+    /// The same, all of them at once.
+    Streamed(Bytes),
     /// The same, kept for whoever asks again.
     Recorded(Recording),
     /// What was kept.
@@ -71,7 +73,7 @@ pub enum ReplyBody {
 pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> Result<Reply, Refusal> {
     let gateway = &worker.gateway;
     let live = gateway.registry.snapshot();
-    let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
+    let mut record = Record::open(live.metrics.clone(), surface, &head, live.routing.strategy);
     let asked =
         read(gateway, &live, surface, head, body, &mut record).await.map_err(|refusal| record.refuse(refusal))?;
     let look = gateway.repeats.look(&asked.caller.id, &asked.call).await;
@@ -101,7 +103,7 @@ pub async fn count_tokens(worker: &Worker, head: Head, body: Body) -> Result<u64
     let gateway = &worker.gateway;
     let live = gateway.registry.snapshot();
     let surface = Surface::CountTokens;
-    let mut record = Record::open(live.metrics.clone(), surface, &head, live.config.routing.strategy);
+    let mut record = Record::open(live.metrics.clone(), surface, &head, live.routing.strategy);
     let counted = async {
         let Asked { call, caller, place } = read(gateway, &live, surface, head, body, &mut record).await?;
         record.admitted(place);
@@ -157,7 +159,7 @@ async fn prepare(gateway: &Gateway, live: &Live, asked: Asked, record: &mut Reco
     let Asked { call, caller, mut place } = asked;
     let mut plan = router::plan(live, &caller, &call)?;
     let cap = affordable::keep(&live.config, &caller, &call, &mut plan).await?;
-    record.planned(&plan);
+    record.planned(&plan, &live.memory);
     place.take_tokens(gateway, &call).await?;
     let rates = place.status();
     record.admitted(place);
@@ -263,19 +265,29 @@ async fn streamed(worker: &Worker, live: Arc<Live>, asked: Asked, mut record: Re
     let client = worker.client.clone();
     let (shared, asked) = (live.clone(), call.clone());
     let mut opening: Opening = Box::pin(async move {
-        let content = upstream::execute(&client, &shared, &plan, &asked, &mut record).await;
-        (content, record)
+        match upstream::execute(&client, &shared, &plan, &asked, &mut record).await {
+            Ok(Content::Stream(opened)) => Ok(Begun::Stream(Box::new(opened), Box::new(record))),
+            Ok(Content::Whole(answer)) => {
+                accounted(&shared, &asked, answer, rates, record).await.map(|answered| Begun::Whole(Box::new(answered)))
+            }
+            Err(refusal) => Err(record.refuse(refusal)),
+        }
     });
     let origin = Origin::Provider;
     // What passes through may be no stream although one was asked for: its head waits for that to be seen.
     let patience = if let Payload::Media(_) = call.payload { Duration::MAX } else { limits.keepalive };
     match tokio::time::timeout(patience, &mut opening).await {
-        Ok((Ok(Content::Stream(opened)), record)) => {
+        Ok(Ok(Begun::Stream(opened, record))) => {
             let target = record.target().cloned();
-            Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(opened, record, limits)) })
+            Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(*opened, *record, limits)) })
         }
-        Ok((Ok(Content::Whole(answer)), record)) => Ok(whole(accounted(&live, &call, answer, rates, record).await?)),
-        Ok((Err(refusal), mut record)) => Err(record.refuse(refusal)),
+        Ok(Ok(Begun::Whole(answered))) => Ok(match answered.as_stream(&call) {
+            Some(bytes) => {
+                Reply { target: Some(answered.target), rates, origin, body: ReplyBody::Streamed(bytes) }
+            }
+            None => whole(*answered),
+        }),
+        Ok(Err(refusal)) => Err(refusal),
         Err(_) => {
             Ok(Reply { target: None, rates, origin, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) })
         }
@@ -303,6 +315,10 @@ fn kept(reply: Reply, ticket: Ticket) -> Reply {
         ReplyBody::Stream(body) => ReplyBody::Recorded(Recording::new(body, ticket, provider, model)),
         // Sound is not kept: the key is free again.
         body @ (ReplyBody::Raw(..) | ReplyBody::Recorded(_) | ReplyBody::Again(_)) => body,
+        ReplyBody::Streamed(body) => {
+            ticket.keep(Answer { is_stream: true, provider, model, body: body.clone() });
+            ReplyBody::Streamed(body)
+        }
     };
     Reply { body, ..reply }
 }

@@ -1,4 +1,4 @@
-//! Keys from the database into memory: at the start, and within a second of any change, whoever made it.
+//! Keys, and what an admin has changed of the routing, from the database into memory: at the start, and within a second of any change, whoever made it.
 //!
 //! With PostgreSQL a copy of the last state stays in the data directory, so that a start finds its keys while the
 //! database is away. Without either nobody is let in who would need a key.
@@ -14,6 +14,7 @@ use crate::config::Config;
 use crate::gateway::Gateway;
 use crate::keys::Policy;
 use crate::keys::secret::{self, Hasher};
+use crate::steering::{self, Changes};
 
 /// How often the database is asked whether anything changed; a revoked key is refused everywhere within a second.
 const LOOK: Duration = Duration::from_millis(400);
@@ -33,6 +34,8 @@ const ADMIN_HASH: &str = "admin_key_hash";
 pub struct Found {
     /// What to put in force; `None` while neither database nor copy can be read.
     pub policy: Option<Policy>,
+    /// What an admin has changed of the routing.
+    pub changes: Changes,
     /// The admin key that was made just now; it cannot be shown again.
     pub new_admin_key: Option<SecretString>,
 }
@@ -43,8 +46,8 @@ pub async fn find(config: &Config, store: &Store) -> Found {
         Ok(found) => found,
         Err(error) => {
             warn!(error = %Chain(&error), "the database does not answer; the keys come from the copy in the data directory");
-            let policy = read_copy(config).await;
-            Found { policy, new_admin_key: None }
+            let copy = read_copy(config).await.unwrap_or_default();
+            Found { new_admin_key: None, ..copy }
         }
     }
 }
@@ -74,12 +77,14 @@ async fn load(config: &Config, store: &Store) -> Result<Found, store::Error> {
         None => kept_admin_key(store, &hasher).await.map(|(admin, made)| (Some(admin), made))?,
     };
     let keys = store.keys().await?;
+    let changes = store.setting(steering::SETTING).await?;
     if store.is_postgres()
-        && let Err(error) = write_copy(config, &hash_secret, admin.as_ref(), &keys).await
+        && let Err(error) = write_copy(config, &hash_secret, admin.as_ref(), &keys, changes.as_deref()).await
     {
         warn!(error = %Chain(&error), "the copy of the keys in the data directory is out of date");
     }
-    Ok(Found { policy: Some(Policy { hasher, keys, admin }), new_admin_key })
+    let changes = Changes::kept(changes.as_deref());
+    Ok(Found { policy: Some(Policy { hasher, keys, admin }), changes, new_admin_key })
 }
 
 /// The hash of the admin key that was made at the first start, or a new one where this is it.
@@ -96,10 +101,19 @@ async fn kept_admin_key(store: &Store, hasher: &Hasher) -> Result<([u8; 32], Opt
 pub async fn refresh(gateway: &Gateway) {
     let config = gateway.registry.snapshot().config.clone();
     match load(&config, &gateway.store).await {
-        Ok(Found { policy: Some(policy), .. }) => gateway.keys.install(policy),
-        Ok(_) => {}
+        Ok(found) => drop(install(gateway, found)),
         Err(error) => warn!(error = %Chain(&error), "the keys could not be read again; this is tried until it works"),
     }
+}
+
+/// Puts what was found in force, and hands out the admin key if one was made.
+pub fn install(gateway: &Gateway, found: Found) -> Option<SecretString> {
+    let Found { policy, changes, new_admin_key } = found;
+    if let Some(policy) = policy {
+        gateway.keys.install(policy);
+        gateway.registry.steer(changes);
+    }
+    new_admin_key
 }
 
 /// Follows the changes that others make.
@@ -138,11 +152,8 @@ async fn look(gateway: &Gateway, seen: Option<i64>) -> Result<i64, store::Error>
     let revision = gateway.store.revision().await?;
     if seen != Some(revision) {
         let config = gateway.registry.snapshot().config.clone();
-        if let Found { policy: Some(policy), new_admin_key } = load(&config, &gateway.store).await? {
-            gateway.keys.install(policy);
-            if let Some(key) = new_admin_key {
-                crate::cli::serve::show_admin_key(&key);
-            }
+        if let Some(key) = install(gateway, load(&config, &gateway.store).await?) {
+            crate::cli::serve::show_admin_key(&key);
         }
     }
     Ok(revision)
@@ -162,11 +173,15 @@ async fn write_copy(
     hash_secret: &str,
     admin: Option<&[u8; 32]>,
     keys: &[store::Key],
+    changes: Option<&str>,
 ) -> Result<(), store::Error> {
     let copy = Store::open(&copy_location(config)).await?;
     copy.set_setting(HASH_SECRET, hash_secret).await?;
     if let Some(admin) = admin {
         copy.set_setting(ADMIN_HASH, &hex(admin)).await?;
+    }
+    if let Some(changes) = changes {
+        copy.set_setting(steering::SETTING, changes).await?;
     }
     let held = copy.keys().await?;
     for key in keys.iter().filter(|key| !held.contains(key)) {
@@ -179,7 +194,7 @@ async fn write_copy(
     Ok(())
 }
 
-async fn read_copy(config: &Config) -> Option<Policy> {
+async fn read_copy(config: &Config) -> Option<Found> {
     let Location::Sqlite(path) = copy_location(config) else { return None };
     if config.storage.database_url.is_none() || !path.exists() {
         return None;
@@ -190,7 +205,7 @@ async fn read_copy(config: &Config) -> Option<Policy> {
         Ok(copy) => Box::pin(load(config, copy)).await,
         Err(_) => return None,
     };
-    found.inspect_err(|error| warn!(error = %Chain(error), "the copy cannot be read")).ok()?.policy
+    found.inspect_err(|error| warn!(error = %Chain(error), "the copy cannot be read")).ok()
 }
 
 fn hex(bytes: &[u8; 32]) -> String {

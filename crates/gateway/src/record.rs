@@ -20,8 +20,9 @@ use crate::clock::{self, Instant};
 use crate::directory::Offer;
 use crate::estimate;
 use crate::ledger::{Attempt, Held, Used};
+use crate::live::Recollection;
 use crate::refusal::Refusal;
-use crate::router::{Plan, Target};
+use crate::router::{Plan, Routed, Target};
 use crate::telemetry::metrics::Metrics;
 use crate::upstream::standing::{Pass, Why};
 use crate::upstream::{Charge, Failure};
@@ -41,8 +42,10 @@ pub struct Record {
     strategy: routing::Strategy,
     place: Option<Place>,
     money: Option<(Held, Arc<Call>)>,
-    /// Where the first offer of the plan is; it tells it from others and is never followed.
-    first_choice: Option<usize>,
+    /// What the router saw, and where it remembers that.
+    routed: Option<(Routed, Arc<Recollection>)>,
+    /// Where the offers are that the plan chose: they tell them from others and are never followed.
+    choices: Vec<usize>,
     /// Who answered the identical request that this one waited for.
     coalesced: Option<Target>,
     attempts: Vec<Attempt>,
@@ -67,6 +70,8 @@ struct Metadata<'a> {
     routing_decision: String,
     latency_ms: f64,
     cost_usd: Option<f64>,
+    /// Beside always using the best model; `null` where the caller chose the model.
+    savings_usd: Option<f64>,
     /// The token counts are ours: the provider told none that can be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     estimated: bool,
@@ -111,7 +116,8 @@ impl Record {
             strategy,
             place: None,
             money: None,
-            first_choice: None,
+            routed: None,
+            choices: Vec::new(),
             coalesced: None,
             attempts: Vec::new(),
             skipped: Vec::new(),
@@ -131,9 +137,12 @@ impl Record {
     }
 
     /// Notes how it is routed.
-    pub fn planned(&mut self, plan: &Plan) {
+    pub fn planned(&mut self, plan: &Plan, memory: &Arc<Recollection>) {
         self.strategy = plan.strategy;
-        self.first_choice = plan.targets.first().map(|target| address(&target.offer));
+        self.routed = plan.routed.clone().map(|routed| (routed, memory.clone()));
+        // Every model of a composite plan is a choice; only what comes after them is a fallback.
+        let choices = plan.composite.map_or(1, |composite| composite.members.saturating_add(1));
+        self.choices = plan.targets.iter().take(choices).map(|target| address(&target.offer)).collect();
     }
 
     /// Takes the request's place among those that run; free again when the record is closed.
@@ -231,12 +240,10 @@ impl Record {
         self.attempts.iter().filter(|attempt| &*attempt.target.offer.provider.name == provider).count()
     }
 
-    /// Whether another than the first target of the plan serves.
+    /// Whether another than the plan's choice serves.
     fn is_fallback(&self) -> bool {
-        match (self.first_choice, self.target()) {
-            (Some(first), Some(serving)) => first != address(&serving.offer),
-            (None, _) | (_, None) => false,
-        }
+        let serving = self.target().map(|serving| address(&serving.offer));
+        serving.is_some_and(|serving| !self.choices.is_empty() && !self.choices.contains(&serving))
     }
 
     /// The target that is serving, or was tried last.
@@ -296,9 +303,25 @@ impl Record {
         }
     }
 
-    /// What the answer cost at the catalogue's price; `None` when the price or the token counts are unknown.
+    /// What the answer cost at the catalogue's price, with the answers that were asked for and not taken; `None` when
+    /// a price or token counts are unknown.
     pub fn cost(&self) -> Option<Nanodollars> {
-        estimate::cost(&self.target()?.offer, &self.usage())
+        let mut cost = estimate::cost(&self.target()?.offer, &self.usage())?;
+        let (_, others) = self.attempts.split_last()?;
+        for other in others {
+            if let Used::Reported(usage) | Used::Estimated(usage) = &other.used {
+                cost = cost.checked_add(estimate::cost(&other.target.offer, usage)?)?;
+            }
+        }
+        Some(cost)
+    }
+
+    /// What the same tokens would have cost at the model that is best whatever the prompt, less what was paid. Negative
+    /// where that model would have been cheaper.
+    fn savings(&self) -> Option<Nanodollars> {
+        let (routed, _) = self.routed.as_ref()?;
+        let best = estimate::cost(routed.best.as_ref()?, &self.usage())?;
+        best.checked_sub(self.cost()?)
     }
 
     /// The `x-gateway` object as JSON; `null` before any target was tried.
@@ -312,6 +335,7 @@ impl Record {
             model: &target.offer.model,
             routing_decision: target.decision().to_string(),
             latency_ms: (latency.as_secs_f64() * 1e6).round() / 1e3,
+            savings_usd: self.savings().map(|savings| savings.to_usd()),
             cost_usd: if self.coalesced.is_some() { Some(0.0) } else { self.cost().map(|cost| cost.to_usd()) },
             estimated: matches!(self.attempts.last(), Some(Attempt { used: Used::Estimated(_), .. })),
             stopped: self.stopped,
@@ -375,6 +399,9 @@ impl Record {
                 }
                 if status == 200 && self.is_fallback() {
                     offer.metrics.fallback();
+                }
+                if let (200, Some((routed, memory))) = (status, &self.routed) {
+                    memory.answered(&self.request_id, routed, offer);
                 }
             }
             None => self.metrics.refused(status, self.strategy),

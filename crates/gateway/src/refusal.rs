@@ -37,6 +37,8 @@ pub enum Refusal {
         /// What the request needs and no model has.
         needs: &'static str,
     },
+    /// Several models were asked to work on the answer, and that is switched off.
+    CompositePlansOff,
     /// No configured provider offers a model that `auto` and its kin could pick.
     NoModels,
     /// A key is needed and none was sent.

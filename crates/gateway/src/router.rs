@@ -1,20 +1,21 @@
 //! From the model a caller named to an ordered list of targets. What is weighed stands in the `routing` crate; here
 //! names are resolved: virtual models, `provider/model`, bare names, aliases and groups.
 
+pub mod ranking;
+
 use std::fmt;
 use std::sync::Arc;
 
-use catalog::Kind;
-use routing::{Candidate, Complexity, Difficulty, Features, Goal, Needs, Policy, Strategy};
-use wire::openai;
+use routing::{Complexity, Goal, Prompt, Strategy};
 
 use crate::call::{Call, Payload, Surface};
 use crate::config::{GroupKind, VIRTUAL_MODELS};
+use crate::conversations;
 use crate::directory::Offer;
-use crate::estimate;
 use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
+use crate::upstream::composite::Composite;
 
 /// Names suggested for a model that nobody has.
 const SUGGESTIONS: usize = 3;
@@ -26,6 +27,21 @@ pub struct Plan {
     pub targets: Vec<Target>,
     /// The strategy that the request counts under.
     pub strategy: Strategy,
+    /// What becomes of the first targets, where several work on one answer.
+    pub composite: Option<Composite>,
+    /// What the router saw, where it was asked to choose.
+    pub routed: Option<Routed>,
+}
+
+/// What the router saw of a request.
+#[derive(Clone, Debug)]
+pub struct Routed {
+    /// The prompt in numbers.
+    pub prompt: Prompt,
+    /// The conversation that it belongs to, where its turns stay with one model.
+    pub conversation: Option<conversations::Id>,
+    /// The model that is best before anything is known of the prompt: what savings are measured against.
+    pub best: Option<Arc<Offer>>,
 }
 
 /// One place to try.
@@ -52,8 +68,8 @@ pub enum Choice {
         score: f64,
         /// How hard the prompt looked.
         complexity: Complexity,
-        /// It is local and was put before a better one for that.
-        is_local_first: bool,
+        /// What else decided, as the end of the decision's line.
+        mark: &'static str,
     },
 }
 
@@ -65,13 +81,24 @@ impl Target {
             match self.choice {
                 Choice::Direct => write!(f, "direct: {model}"),
                 Choice::Configured => write!(f, "configured: {model}"),
-                Choice::Ranked { goal, score, complexity, is_local_first } => {
+                Choice::Ranked { goal, score, complexity, mark } => {
                     let (goal, complexity) = (goal.as_str(), complexity.as_str());
-                    write!(f, "{goal}: {model} (score: {score:.2}, complexity: {complexity})")?;
-                    if is_local_first { f.write_str(" [local-first]") } else { Ok(()) }
+                    write!(f, "{goal}: {model} (score: {score:.2}, complexity: {complexity}){mark}")
                 }
             }
         })
+    }
+}
+
+impl Plan {
+    /// Leaves the targets that pass. Several models work on one answer only while all of them are there, with one to
+    /// follow.
+    pub fn retain(&mut self, passes: impl Fn(&Target) -> bool) {
+        let needed = self.composite.map_or(0, |composite| composite.members.saturating_add(1));
+        if !self.targets.iter().take(needed).all(&passes) {
+            self.composite = None;
+        }
+        self.targets.retain(passes);
     }
 }
 
@@ -80,12 +107,11 @@ impl Target {
 /// # Errors
 /// A model that nobody has or that the caller may not use, or a request that no model can serve.
 pub fn plan(live: &Live, caller: &Caller, call: &Call) -> Result<Plan, Refusal> {
-    let strategy = call.extensions.strategy.unwrap_or(live.config.routing.strategy);
     let name = call.payload.model();
-    let mut targets = match (VIRTUAL_MODELS.contains(&name), &call.payload) {
-        (true, Payload::Chat(request)) => ranked(live, caller, call, request, goal_of(name, strategy))?,
-        (true, Payload::Embeddings(_) | Payload::Media(_)) | (false, _) => named(live, name, call.surface),
-    };
+    if let (true, Payload::Chat(request)) = (VIRTUAL_MODELS.contains(&name), &call.payload) {
+        return ranking::plan(live, caller, call, request);
+    }
+    let mut targets = named(live, name, call.surface);
     if targets.is_empty() {
         return Err(unknown_model(live, name));
     }
@@ -96,76 +122,8 @@ pub fn plan(live: &Live, caller: &Caller, call: &Call) -> Result<Plan, Refusal> 
     if let Some(preferred) = &call.extensions.prefer_provider {
         targets.sort_by_key(|target| &*target.offer.provider.name != preferred.as_str());
     }
-    Ok(Plan { targets, strategy })
-}
-
-fn goal_of(name: &str, strategy: Strategy) -> Goal {
-    match name {
-        "fast" => Goal::Fastest,
-        "cheap" => Goal::Cheapest,
-        "quality" => Goal::Best,
-        _ => Goal::Weighed(strategy),
-    }
-}
-
-/// Every chat model, ranked for this request.
-fn ranked(
-    live: &Live,
-    caller: &Caller,
-    call: &Call,
-    request: &openai::Request,
-    goal: Goal,
-) -> Result<Vec<Target>, Refusal> {
-    let mut offers: Vec<&Arc<Offer>> =
-        live.directory.offers.iter().filter(|offer| offer.facts.kind == Some(Kind::Chat)).collect();
-    if offers.is_empty() {
-        return Err(Refusal::NoModels);
-    }
-    offers.retain(|offer| caller.may_use(&request.model, &offer.provider.name, &offer.model));
-    if offers.is_empty() {
-        return Err(Refusal::ModelNotAllowed { model: request.model.clone() });
-    }
-    let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| candidate(offer)).collect();
-    let difficulty = Difficulty::of(&Features::of(&wire::decode_chat(call.surface.client(), &call.body)?));
-    let settings = &live.config.routing;
-    let policy = Policy { goal, prefer_local: settings.prefer_local, prefer_local_ratio: settings.prefer_local_ratio };
-    let plan = routing::plan(&candidates, &needs(call, request), difficulty, &policy);
-    if plan.ranked.is_empty() {
-        let needs = plan.excluded.first().map_or("a chat model", |(_, reason)| reason.as_str());
-        return Err(Refusal::NoCapableModel { needs });
-    }
-    let target = |(place, entry): (usize, &routing::Ranked)| {
-        let is_local_first = place == 0 && plan.is_local_first;
-        let choice = Choice::Ranked { goal, score: entry.score, complexity: plan.complexity, is_local_first };
-        offers.get(entry.candidate).map(|offer| Target { offer: Arc::clone(offer), choice })
-    };
-    Ok(plan.ranked.iter().enumerate().filter_map(target).collect())
-}
-
-fn candidate(offer: &Offer) -> Candidate<'_> {
-    Candidate {
-        model: &offer.model,
-        price: offer.facts.price.as_ref(),
-        quality: offer.facts.quality,
-        latency_ms: offer.stats.first_content.median_ms().or_else(|| offer.stats.total.median_ms()),
-        context_window: offer.facts.context_window,
-        capabilities: offer.facts.capabilities,
-        is_local: offer.provider.config.is_local,
-        is_healthy: offer.provider.is_healthy(),
-    }
-}
-
-fn needs(call: &Call, request: &openai::Request) -> Needs {
-    let facts = &request.facts;
-    Needs {
-        input_tokens: estimate::likely_input(call),
-        max_tokens: request.max_tokens,
-        vision: facts.images > 0,
-        audio: facts.audio,
-        files: facts.files,
-        tools: facts.tools,
-        json_schema: facts.json_schema,
-    }
+    let strategy = ranking::strategy_of(&live.routing, call);
+    Ok(Plan { targets, strategy, composite: None, routed: None })
 }
 
 /// Targets of a name that is not virtual: group, alias, `provider/model`, or a bare model name. Empty when nobody has

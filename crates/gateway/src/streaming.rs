@@ -21,18 +21,28 @@ use crate::affordable::Cap;
 use crate::api::error::ErrorAnswer;
 use crate::call::Call;
 use crate::clock::{self, Instant};
+use crate::coalesce::Answered;
 use crate::ledger::{self, Used};
 use crate::live::Live;
 use crate::record::Record;
 use crate::refusal::Refusal;
 use crate::tokens;
-use crate::upstream::{Content, Deadline, Failure, Kind, Opened, stream_fault};
+use crate::upstream::{Deadline, Failure, Kind, Opened, stream_fault};
 use crate::vault::Vault;
 
 const KEEP_ALIVE: Bytes = Bytes::from_static(b": keep-alive\n\n");
 
 /// A stream that still waits for its first content.
-pub type Opening = Pin<Box<dyn Future<Output = (Result<Content, Refusal>, Record)> + Send>>;
+pub type Opening = Pin<Box<dyn Future<Output = Result<Begun, Refusal>> + Send>>;
+
+/// What came where a stream was asked for.
+#[derive(Debug)]
+pub enum Begun {
+    /// A stream whose first content is there.
+    Stream(Box<Opened>, Box<Record>),
+    /// A whole answer, accounted: it had to be whole to be judged.
+    Whole(Box<Answered>),
+}
 
 /// Why a stream was ended that had cost what it may, in the answer's metadata.
 const STOPPED_BY_COST: &str = "max_cost_usd";
@@ -135,9 +145,9 @@ impl StreamBody {
             match &mut self.state {
                 State::Ended => return Poll::Ready(None),
                 State::Waiting(opening) => match opening.as_mut().poll(cx) {
-                    Poll::Ready((content, record)) => {
-                        if let Some(refusal) = self.opened(content, record) {
-                            return Poll::Ready(Some(refusal));
+                    Poll::Ready(begun) => {
+                        if let Some(bytes) = self.opened(begun) {
+                            return Poll::Ready(Some(bytes));
                         }
                     }
                     Poll::Pending => return self.poll_limits(cx),
@@ -151,19 +161,19 @@ impl StreamBody {
         }
     }
 
-    /// The wait for the first content is over; the error frame comes out if there is none.
-    fn opened(&mut self, content: Result<Content, Refusal>, mut record: Record) -> Option<Bytes> {
-        let refusal = match content {
-            Ok(Content::Stream(opened)) => {
+    /// The wait for the first content is over. A whole answer comes out, or the error frame if there is no answer.
+    fn opened(&mut self, begun: Result<Begun, Refusal>) -> Option<Bytes> {
+        let whole = match begun {
+            Ok(Begun::Stream(opened, record)) => {
                 self.latest = clock::now();
-                self.state = State::Open(Box::new(Open::new(opened, record, &self.limits)));
+                self.state = State::Open(Box::new(Open::new(*opened, *record, &self.limits)));
                 return None;
             }
-            Ok(Content::Whole(_)) => Refusal::Internal,
-            Err(refusal) => refusal,
+            Ok(Begun::Whole(answered)) => answered.as_stream(&self.limits.call).ok_or(Refusal::Internal),
+            Err(refusal) => Err(refusal),
         };
         self.state = State::Ended;
-        Some(self.limits.error_frame(&record.refuse(refusal)))
+        Some(whole.unwrap_or_else(|refusal| self.limits.error_frame(&refusal)))
     }
 
     /// Silence from the provider: a keep-alive, or the end of patience.

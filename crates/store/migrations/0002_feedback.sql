@@ -1,4 +1,4 @@
--- What people thought of answers, in the order in which it came in. The prompt is in numbers, never in words.
+-- What people thought of answers, in the order in which it came in. What it teaches is in numbers, never in words.
 CREATE TABLE feedback (
     number BIGINT NOT NULL PRIMARY KEY,
     request_id TEXT NOT NULL UNIQUE,
@@ -6,6 +6,6 @@ CREATE TABLE feedback (
     provider TEXT NOT NULL,
     model TEXT NOT NULL,
     score_thousandths BIGINT NOT NULL,
-    prompt TEXT
+    evidence TEXT
 );
 INSERT INTO counters (name, value) VALUES ('feedback', 0);

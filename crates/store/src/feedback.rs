@@ -16,28 +16,28 @@ pub struct Feedback {
     pub model: String,
     /// How good the answer was, in thousandths of the best: 0 to 1000.
     pub score_thousandths: i64,
-    /// The prompt as the router saw it, as JSON of numbers; `None` where nobody remembers.
-    pub prompt: Option<String>,
+    /// What it teaches about the model, as JSON of numbers that the router reads.
+    pub evidence: Option<String>,
 }
 
 impl Store {
     /// Adds an opinion. [`Error::Conflict`] where the request has one.
     pub async fn add_feedback(&self, feedback: &Feedback) -> Result<(), Error> {
         const SQL: &str = "INSERT INTO feedback
-            (number, request_id, at_ms, provider, model, score_thousandths, prompt)
+            (number, request_id, at_ms, provider, model, score_thousandths, evidence)
             VALUES ($1, $2, $3, $4, $5, $6, $7)";
         let mut session = self.begin().await?;
         let number = audit::count(&mut session, "feedback").await?;
         let row = Statement::new(SQL).bind(number).bind(&feedback.request_id).bind(feedback.at_ms);
         let row = row.bind(&feedback.provider).bind(&feedback.model).bind(feedback.score_thousandths);
-        session.rows(row.bind(feedback.prompt.as_deref())).await?;
+        session.rows(row.bind(feedback.evidence.as_deref())).await?;
         session.commit().await
     }
 
     /// Opinions that came after number `after`, the oldest first, each with its number. Numbers rise in the order in
     /// which opinions can be seen, so whoever reads on from the last one misses none.
     pub async fn feedback_after(&self, after: i64, limit: u32) -> Result<Vec<(i64, Feedback)>, Error> {
-        const SQL: &str = "SELECT number, request_id, at_ms, provider, model, score_thousandths, prompt FROM feedback
+        const SQL: &str = "SELECT number, request_id, at_ms, provider, model, score_thousandths, evidence FROM feedback
             WHERE number > $1 ORDER BY number LIMIT $2";
         self.rows(Statement::new(SQL).bind(after).bind(i64::from(limit))).await?.iter().map(read).collect()
     }
@@ -57,7 +57,7 @@ fn read(row: &Row) -> Result<(i64, Feedback), Error> {
         provider: row.text("provider")?,
         model: row.text("model")?,
         score_thousandths: row.number("score_thousandths")?,
-        prompt: row.text_or_null("prompt")?,
+        evidence: row.text_or_null("evidence")?,
     };
     Ok((row.number("number")?, feedback))
 }

@@ -43,6 +43,35 @@ pub enum Form {
     Choice,
 }
 
+impl Form {
+    /// The form that a question asks for by its words. Only the end of a long one is read: what is asked stands there.
+    pub fn asked_in(question: &str) -> Form {
+        let mut start = question.len().saturating_sub(READ_BYTES);
+        while !question.is_char_boundary(start) {
+            start = start.saturating_add(1);
+        }
+        let question = question.get(start..).unwrap_or_default();
+        let is_option = |line: &&str| {
+            let line = line.trim_start_matches(['(', ' ', '\t']).as_bytes();
+            matches!(line, [b'A'..=b'J', b'.' | b')' | b':', ..])
+        };
+        if question.lines().filter(is_option).take(2).count() == 2 {
+            return Form::Choice;
+        }
+        let lower = question.to_ascii_lowercase();
+        let asks_number = NUMBER_WORDS.iter().any(|words| lower.contains(words));
+        if asks_number { Form::Number } else { Form::Any }
+    }
+}
+
+/// Bytes of a question's end that are read.
+const READ_BYTES: usize = 4_096;
+/// Words that ask for a number.
+const NUMBER_WORDS: [&str; 10] = [
+    "how many", "how much", "what is the sum", "what is the value", "what percent", "calculate", "compute", "evaluate",
+    "find the value", "find the number",
+];
+
 /// Why an answer cannot be the last word.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Shortfall {
@@ -288,6 +317,19 @@ mod tests {
         ] {
             assert_eq!(agree(one, two, form), expected, "{one:?} {two:?}");
         }
+    }
+
+    #[test]
+    fn the_form_of_a_result_is_seen_in_the_question() {
+        for (question, expected) in [
+            ("How many apples are left?", Form::Number),
+            ("Which of these is a metal?\nA. Iron\nB. Oxygen", Form::Choice),
+            ("Which?\n(A) Iron\n(B) Oxygen", Form::Choice),
+            ("Write a poem about rain.", Form::Any),
+        ] {
+            assert_eq!(Form::asked_in(question), expected, "{question}");
+        }
+        assert_eq!(Form::asked_in(&"é".repeat(READ_BYTES)), Form::Any);
     }
 
     #[test]

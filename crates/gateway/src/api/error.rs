@@ -112,6 +112,13 @@ impl<'a> ErrorAnswer<'a> {
                 let message = format!("No configured model can serve this request: it needs {needs}.");
                 ErrorAnswer { param: Some("model"), ..fault(StatusCode::BAD_REQUEST, "no_capable_model", message) }
             }
+            Refusal::CompositePlansOff => {
+                let message = "`x-routing-plan` asks several models for one answer, which is switched off here; leave it out, or let the operator set `COMPOSITE_PLANS=requested`.";
+                ErrorAnswer {
+                    param: Some("x-routing-plan"),
+                    ..fault(StatusCode::BAD_REQUEST, "composite_plans_off", message)
+                }
+            }
             Refusal::NoModels => ErrorAnswer {
                 retry_after: Some(OVERLOAD_WAIT),
                 ..server(

@@ -41,7 +41,7 @@ impl<'a> Hedge<'a> {
         call: &'a Call,
         deadline: Deadline,
     ) -> Option<Hedge<'a>> {
-        if !live.config.routing.hedge || plan.strategy != routing::Strategy::Latency {
+        if !live.routing.hedge || plan.strategy != routing::Strategy::Latency {
             return None;
         }
         live.hedges.deposit();

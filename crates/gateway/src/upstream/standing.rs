@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, HeaderName, HeaderValue, Uri};
 use parking_lot::Mutex;
+use routing::Availability;
 use secrecy::{ExposeSecret, SecretString};
 use tower::retry::budget::{Budget, TpsBudget};
 use wire::Dialect;
@@ -252,6 +253,21 @@ impl Standing {
         }
         let learned = self.learned.lock();
         learned.breaker.state(now).0 != BreakerState::Open && usable(offer, &learned, now).next().is_some()
+    }
+
+    /// Whether it can be asked now, for the router: one look for everything that [`Standing::is_open_for`] and
+    /// [`Standing::is_short`] tell.
+    pub fn availability(&self, offer: &Offer, now: Instant) -> Availability {
+        let learned = self.learned.lock();
+        let has_breaker = offer.provider.config.has_breaker;
+        let mut lanes = usable(offer, &learned, now).peekable();
+        let is_open = learned.breaker.state(now).0 != BreakerState::Open && lanes.peek().is_some();
+        if has_breaker && !is_open {
+            return Availability::Unreachable;
+        }
+        let is_short = lanes.peek().is_some()
+            && lanes.all(|place| learned.lanes.get(place).is_some_and(|lane| lane.is_short(now)));
+        if is_short { Availability::Short } else { Availability::Ready }
     }
 
     /// Whether so little is left of the provider's rate limits that requests better go elsewhere.

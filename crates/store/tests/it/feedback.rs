@@ -13,7 +13,7 @@ fn opinion(request: &str, score_thousandths: i64) -> Feedback {
         provider: "openai".to_owned(),
         model: "gpt-5".to_owned(),
         score_thousandths,
-        prompt: Some("{\"d\":0.5}".to_owned()),
+        evidence: Some("{\"d\":0.5}".to_owned()),
     }
 }
 
@@ -22,11 +22,11 @@ async fn opinions_are_read_on_in_the_order_in_which_they_came(fixture: Fixture) 
     assert_eq!(fixture.store.last_feedback().await.unwrap(), 0);
 
     fixture.store.add_feedback(&opinion("a", 0)).await.unwrap();
-    other.add_feedback(&Feedback { prompt: None, ..opinion("b", 1000) }).await.unwrap();
+    other.add_feedback(&Feedback { evidence: None, ..opinion("b", 1000) }).await.unwrap();
     other.add_feedback(&opinion("c", 500)).await.unwrap();
 
     let all = fixture.store.feedback_after(0, 10).await.unwrap();
-    let expected = [opinion("a", 0), Feedback { prompt: None, ..opinion("b", 1000) }, opinion("c", 500)];
+    let expected = [opinion("a", 0), Feedback { evidence: None, ..opinion("b", 1000) }, opinion("c", 500)];
     assert_eq!(all.iter().map(|(_, row)| row).collect::<Vec<_>>(), expected.iter().collect::<Vec<_>>());
     let (second, _) = &all[1];
     assert_eq!(fixture.store.feedback_after(*second, 10).await.unwrap().len(), 1);
