@@ -5,7 +5,10 @@ use std::fmt;
 use std::sync::Arc;
 
 use catalog::Kind;
-use routing::{Candidate, Complexity, Difficulty, Features, Goal, Needs, Policy, Strategy};
+use routing::{
+    Availability, Candidate, Complexity, Evidence, Goal, Latency, Needs, Policy, PreferLocal, Prior, Prompt, Quality,
+    Strategy,
+};
 use wire::openai;
 
 use crate::call::{Call, Payload, Surface};
@@ -125,33 +128,44 @@ fn ranked(
     if offers.is_empty() {
         return Err(Refusal::ModelNotAllowed { model: request.model.clone() });
     }
-    let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| candidate(offer)).collect();
-    let difficulty = Difficulty::of(&Features::of(&wire::decode_chat(call.surface.client(), &call.body)?));
+    let qualities: Vec<Quality> = offers.iter().map(|offer| quality(offer)).collect();
+    let candidates: Vec<Candidate<'_>> =
+        offers.iter().zip(&qualities).map(|(offer, quality)| candidate(offer, quality)).collect();
+    let prompt = Prompt::read(&wire::decode_chat(call.surface.client(), &call.body)?);
     let settings = &live.config.routing;
-    let policy = Policy { goal, prefer_local: settings.prefer_local, prefer_local_ratio: settings.prefer_local_ratio };
-    let plan = routing::plan(&candidates, &needs(call, request), difficulty, &policy);
+    let prefer_local = PreferLocal { ratio: settings.prefer_local_ratio, ..PreferLocal::default() };
+    let policy = Policy { prefer_local: settings.prefer_local.then_some(prefer_local), ..Policy::of(goal) };
+    let plan = routing::plan(&candidates, &needs(call, request), &prompt, &policy);
     if plan.ranked.is_empty() {
         let needs = plan.excluded.first().map_or("a chat model", |(_, reason)| reason.as_str());
         return Err(Refusal::NoCapableModel { needs });
     }
     let target = |(place, entry): (usize, &routing::Ranked)| {
-        let is_local_first = place == 0 && plan.is_local_first;
+        let is_local_first = place == 0 && plan.placement == routing::Placement::LocalFirst;
         let choice = Choice::Ranked { goal, score: entry.score, complexity: plan.complexity, is_local_first };
         offers.get(entry.candidate).map(|offer| Target { offer: Arc::clone(offer), choice })
     };
     Ok(plan.ranked.iter().enumerate().filter_map(target).collect())
 }
 
-fn candidate(offer: &Offer) -> Candidate<'_> {
+fn quality(offer: &Offer) -> Quality {
+    Quality::new(&Prior::overall(offer.facts.quality), &Evidence::none(), &Evidence::none())
+}
+
+fn candidate<'a>(offer: &'a Offer, quality: &'a Quality) -> Candidate<'a> {
+    let first_content = offer.stats.first_content.median_ms().or_else(|| offer.stats.total.median_ms());
+    let is_healthy = offer.provider.is_healthy();
     Candidate {
         model: &offer.model,
         price: offer.facts.price.as_ref(),
-        quality: offer.facts.quality,
-        latency_ms: offer.stats.first_content.median_ms().or_else(|| offer.stats.total.median_ms()),
+        quality,
+        latency: first_content.map(|first_content_ms| Latency { first_content_ms, per_token_ms: 0.0 }),
+        cold_start_ms: 0.0,
         context_window: offer.facts.context_window,
+        max_output_tokens: offer.facts.max_output_tokens,
         capabilities: offer.facts.capabilities,
         is_local: offer.provider.config.is_local,
-        is_healthy: offer.provider.is_healthy(),
+        availability: if is_healthy { Availability::Ready } else { Availability::Unreachable },
     }
 }
 
@@ -165,6 +179,7 @@ fn needs(call: &Call, request: &openai::Request) -> Needs {
         files: facts.files,
         tools: facts.tools,
         json_schema: facts.json_schema,
+        has_comparable_answer: facts.json_schema,
     }
 }
 
