@@ -2,33 +2,39 @@
 
 use catalog::{Catalog, Kind};
 use criterion::{Criterion, criterion_group, criterion_main};
-use routing::{Candidate, Difficulty, Features, Goal, Needs, Policy, Strategy};
+use routing::{Availability, Candidate, Evidence, Goal, Latency, Needs, Policy, Prior, Prompt, Quality, Strategy};
 
 fn decision(criterion: &mut Criterion) {
     let catalog = Catalog::embedded();
-    let models = catalog.providers().iter().flat_map(|provider| catalog.models_of(&provider.name));
-    let candidates: Vec<Candidate<'_>> = models
+    let providers = catalog.providers().iter();
+    let models: Vec<_> = providers
+        .flat_map(|provider| catalog.models_of(&provider.name))
         .filter(|model| model.kind == Kind::Chat)
-        .map(|model| Candidate {
+        .map(|model| (model, Quality::new(&Prior::overall(model.quality), &Evidence::none(), &Evidence::none())))
+        .collect();
+    let candidates: Vec<Candidate<'_>> = models
+        .iter()
+        .take(20)
+        .map(|(model, quality)| Candidate {
             model: &model.id,
             price: model.price.as_ref(),
-            quality: model.quality,
-            latency_ms: Some(300.0),
+            quality,
+            latency: Some(Latency { first_content_ms: 300.0, per_token_ms: 10.0 }),
+            cold_start_ms: 0.0,
             context_window: model.context_window,
+            max_output_tokens: model.max_output_tokens,
             capabilities: model.capabilities,
             is_local: false,
-            is_healthy: true,
+            availability: Availability::Ready,
         })
         .collect();
-    let goal = Goal::Weighed(Strategy::Balanced);
-    let policy = Policy { goal, prefer_local: true, prefer_local_ratio: 0.7 };
+    let policy = Policy::of(Goal::Weighed(Strategy::Balanced));
     for length in [40, 2_000, 1_000_000] {
-        let prompt = "Why is the sky blue? ".repeat(length / 20);
+        let text = "Why is the sky blue? ".repeat(length / 20);
         criterion.bench_function(&format!("decision over {} models, {length} bytes", candidates.len()), |bencher| {
             bencher.iter(|| {
-                let mut features = Features::default();
-                features.read(&prompt);
-                routing::plan(&candidates, &Needs::default(), Difficulty::of(&features), &policy)
+                let prompt = Prompt::of_text(&text);
+                routing::plan(&candidates, &Needs::default(), &prompt, &policy)
             });
         });
     }

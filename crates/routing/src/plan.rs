@@ -1,57 +1,75 @@
-//! The plan: candidates in order, each with its score, and those left out with the reason.
+//! The plan: candidates in order, each with its score and what became of it, and those left out with the reason.
+
+use std::cmp::Ordering;
 
 use catalog::Nanodollars;
+use wire::usage::Usage;
 
 use crate::score::Scale;
-use crate::{Candidate, Complexity, Difficulty, Needs, Strategy, predict};
-
-/// What the ranking is for.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Goal {
-    /// `auto`: the strategy's weighted score.
-    Weighed(Strategy),
-    /// `fast`: the lowest measured latency.
-    Fastest,
-    /// `cheap`: the lowest estimated cost.
-    Cheapest,
-    /// `quality`: the best predicted quality.
-    Best,
-}
-
-impl Goal {
-    /// The word that opens the decision.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Goal::Weighed(strategy) => strategy.as_str(),
-            Goal::Fastest => "fast",
-            Goal::Cheapest => "cheap",
-            Goal::Best => "quality",
-        }
-    }
-}
-
-/// How the operator wants ties and near-ties settled.
-#[derive(Clone, Copy, Debug)]
-pub struct Policy {
-    /// What to rank by.
-    pub goal: Goal,
-    /// A local model close enough to the best wins over it; applies to [`Goal::Weighed`] only.
-    pub prefer_local: bool,
-    /// How close: the share of the best score that a local model needs.
-    pub prefer_local_ratio: f64,
-}
+use crate::{Availability, Candidate, Complexity, Composite, Goal, Needs, Policy, Predicted, Prompt, Strategy, Task};
 
 /// One candidate's place in the plan.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ranked {
     /// Position in the slice that was given to [`crate::plan`].
     pub candidate: usize,
     /// The score it was ordered by, 0 to 1.
     pub score: f64,
-    /// Predicted quality, 0 to 1.
-    pub quality: f64,
-    /// Estimated cost of this request; `None` when the price is unknown.
+    /// Predicted quality.
+    pub quality: Predicted,
+    /// Predicted cost of this request; `None` when the price is unknown.
     pub cost: Option<Nanodollars>,
+    /// Predicted milliseconds to the whole answer; `None` before the first measurement.
+    pub latency_ms: Option<f64>,
+    /// Why it stands where it stands.
+    pub verdict: Verdict,
+}
+
+/// Why a candidate was taken, or was not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is asked first.
+    Taken,
+    /// Another scored higher.
+    Outscored,
+    /// It scored higher, but a local model was close enough.
+    BehindLocal,
+    /// It scored higher, but another has this conversation.
+    BehindSticky,
+    /// It scored higher, but by less than the error of its prediction.
+    WithinError,
+    /// Little is left of its rate limit.
+    Short,
+    /// It cannot be reached.
+    Unreachable,
+}
+
+impl Verdict {
+    /// The reason in words, for explanations.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Verdict::Taken => "taken",
+            Verdict::Outscored => "another scored higher",
+            Verdict::BehindLocal => "a local model is close enough",
+            Verdict::BehindSticky => "another model has this conversation",
+            Verdict::WithinError => "its lead is within the error of the prediction",
+            Verdict::Short => "little is left of its rate limit",
+            Verdict::Unreachable => "it cannot be reached now",
+        }
+    }
+}
+
+/// What put the first candidate first, where that was not its score.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placement {
+    /// Its score did.
+    Score,
+    /// It is local and close enough.
+    LocalFirst,
+    /// It has this conversation.
+    Sticky,
+    /// It is best on the whole, and the lead of others on this prompt is not sure enough.
+    Guard,
 }
 
 /// Why a candidate was left out.
@@ -59,6 +77,8 @@ pub struct Ranked {
 pub enum Reason {
     /// Prompt and answer do not fit its context window.
     ContextWindow,
+    /// It gives no answer as long as the caller wants it.
+    OutputLimit,
     /// It takes no images.
     Vision,
     /// It takes no audio.
@@ -69,10 +89,12 @@ pub enum Reason {
     Tools,
     /// It cannot hold to a JSON Schema.
     JsonSchema,
-    /// Nothing is known of its quality.
-    UnknownQuality,
     /// Its price is unknown and the goal is to spend little.
     UnknownPrice,
+    /// It costs more than the policy allows.
+    Cost,
+    /// It takes longer than the policy allows.
+    Latency,
 }
 
 impl Reason {
@@ -80,19 +102,21 @@ impl Reason {
     pub fn as_str(self) -> &'static str {
         match self {
             Reason::ContextWindow => "a context window large enough for this prompt",
+            Reason::OutputLimit => "an answer of that length",
             Reason::Vision => "image input",
             Reason::Audio => "audio input",
             Reason::Files => "file input",
             Reason::Tools => "tool calls",
             Reason::JsonSchema => "structured output",
-            Reason::UnknownQuality => "a known quality",
             Reason::UnknownPrice => "a known price",
+            Reason::Cost => "a cost within the limit",
+            Reason::Latency => "a latency within the limit",
         }
     }
 }
 
 /// The outcome of routing one request.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
     /// Candidates that can serve, best first.
     pub ranked: Vec<Ranked>,
@@ -100,74 +124,134 @@ pub struct Plan {
     pub excluded: Vec<(usize, Reason)>,
     /// How hard the prompt looks.
     pub complexity: Complexity,
+    /// What it mostly asks for.
+    pub task: Task,
     /// The goal that was ranked by.
     pub goal: Goal,
-    /// A local model was put first although another scored higher.
-    pub is_local_first: bool,
+    /// What put the first candidate first.
+    pub placement: Placement,
+    /// A way to answer with several models that beats the first candidate, or that the caller asked for.
+    pub composite: Option<Composite>,
 }
 
 impl Plan {
     /// The decision in one line, for example `balanced: llama3.2 (score: 0.87, complexity: simple)`.
     pub fn decision(&self, model: &str, score: f64) -> String {
-        let local = if self.is_local_first { " [local-first]" } else { "" };
-        format!("{}: {model} (score: {score:.2}, complexity: {}){local}", self.goal.as_str(), self.complexity.as_str())
+        let (goal, complexity) = (self.goal.as_str(), self.complexity.as_str());
+        format!("{goal}: {model} (score: {score:.2}, complexity: {complexity}){}", self.mark())
+    }
+
+    /// What the decision's line ends in: how the answer was placed, where its score alone did not decide.
+    pub fn mark(&self) -> &'static str {
+        match (self.composite, self.placement) {
+            (Some(Composite::Cascade { .. }), _) => " [cascade]",
+            (Some(Composite::Escalate { .. }), _) => " [escalate]",
+            (None, Placement::LocalFirst) => " [local-first]",
+            (None, Placement::Score | Placement::Sticky | Placement::Guard) => "",
+        }
     }
 }
 
-pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, difficulty: Difficulty, policy: &Policy) -> Plan {
+pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, prompt: &Prompt, policy: &Policy) -> Plan {
     let mut excluded = Vec::new();
     let mut ranked: Vec<Ranked> = Vec::with_capacity(candidates.len());
     for (index, candidate) in candidates.iter().enumerate() {
-        match missing(candidate, needs, policy.goal) {
+        let entry = Ranked {
+            candidate: index,
+            score: 0.0,
+            quality: candidate.quality.predict(prompt),
+            cost: cost(candidate, needs, prompt),
+            latency_ms: latency(candidate, needs, prompt),
+            verdict: Verdict::Outscored,
+        };
+        match missing(candidate, &entry, needs, prompt, policy) {
             Some(reason) => excluded.push((index, reason)),
-            None => ranked.push(Ranked {
-                candidate: index,
-                score: 0.0,
-                quality: predict::quality(candidate, difficulty),
-                cost: predict::cost(candidate, needs),
-            }),
+            None => ranked.push(entry),
         }
     }
-    score_all(&mut ranked, candidates, policy.goal);
+    score_all(&mut ranked, policy);
+    let availability = |entry: &Ranked| candidates.get(entry.candidate).map(|candidate| candidate.availability);
     ranked.sort_by(|a, b| {
-        let healthy = |ranked: &Ranked| candidates.get(ranked.candidate).is_some_and(|c| c.is_healthy);
-        healthy(b).cmp(&healthy(a)).then(b.score.total_cmp(&a.score)).then(a.candidate.cmp(&b.candidate))
+        let by_score = b.score.total_cmp(&a.score).then(a.candidate.cmp(&b.candidate));
+        availability(b).cmp(&availability(a)).then(by_score)
     });
-    let is_local_first = put_local_first(&mut ranked, candidates, policy);
-    Plan { ranked, excluded, complexity: difficulty.complexity(), goal: policy.goal, is_local_first }
+    let placement = place(&mut ranked, candidates, policy);
+    Plan {
+        ranked,
+        excluded,
+        complexity: prompt.complexity(),
+        task: prompt.task(),
+        goal: policy.goal,
+        placement,
+        composite: None,
+    }
 }
 
-/// The first thing the request needs that the candidate lacks.
-fn missing(candidate: &Candidate<'_>, needs: &Needs, goal: Goal) -> Option<Reason> {
+/// Predicted cost of the request; `None` when the price is unknown.
+fn cost(candidate: &Candidate<'_>, needs: &Needs, prompt: &Prompt) -> Option<Nanodollars> {
+    let usage =
+        Usage { input: Some(needs.input_tokens), output: Some(output_tokens(needs, prompt)), ..Usage::default() };
+    candidate.price.map(|price| price.cost(&usage))
+}
+
+fn output_tokens(needs: &Needs, prompt: &Prompt) -> u64 {
+    needs.max_tokens.map_or(prompt.output_tokens(), |limit| limit.min(prompt.output_tokens()))
+}
+
+/// Predicted milliseconds to the whole answer.
+fn latency(candidate: &Candidate<'_>, needs: &Needs, prompt: &Prompt) -> Option<f64> {
+    let answer = output_tokens(needs, prompt) as f64;
+    let of = |measured: crate::Latency| measured.first_content_ms + measured.per_token_ms * answer;
+    candidate.latency.map(|measured| candidate.cold_start_ms + of(measured))
+}
+
+/// The first thing that the request or the policy needs and the candidate lacks.
+fn missing(
+    candidate: &Candidate<'_>,
+    entry: &Ranked,
+    needs: &Needs,
+    prompt: &Prompt,
+    policy: &Policy,
+) -> Option<Reason> {
     let has = &candidate.capabilities;
     let tokens = needs.input_tokens.saturating_add(needs.max_tokens.unwrap_or(0));
+    let is_beyond = |limit: Option<u64>, wanted: Option<u64>| matches!((limit, wanted), (Some(l), Some(w)) if w > l);
+    let limits = &policy.constraints;
     let checks = [
-        (candidate.context_window.is_some_and(|window| tokens > window), Reason::ContextWindow),
+        (is_beyond(candidate.context_window, Some(tokens)), Reason::ContextWindow),
+        (is_beyond(candidate.max_output_tokens, needs.max_tokens), Reason::OutputLimit),
         (needs.vision && !has.vision, Reason::Vision),
         (needs.audio && !has.audio, Reason::Audio),
         (needs.files && !has.files, Reason::Files),
         (needs.tools && !has.tools, Reason::Tools),
         (needs.json_schema && !has.json_schema, Reason::JsonSchema),
-        (candidate.quality.is_none(), Reason::UnknownQuality),
-        (goal == Goal::Cheapest && candidate.price.is_none() && !candidate.is_local, Reason::UnknownPrice),
+        (policy.goal == Goal::Cheapest && candidate.price.is_none() && !candidate.is_local, Reason::UnknownPrice),
+        (is_too_dear(entry.cost, limits.max_cost_per_1k_tokens, needs, prompt), Reason::Cost),
+        (matches!((entry.latency_ms, limits.max_latency_ms), (Some(ms), Some(limit)) if ms > limit), Reason::Latency),
     ];
     checks.into_iter().find_map(|(is_missing, reason)| is_missing.then_some(reason))
+}
+
+fn is_too_dear(cost: Option<Nanodollars>, limit: Option<Nanodollars>, needs: &Needs, prompt: &Prompt) -> bool {
+    let Some(limit) = limit else { return false };
+    let Some(cost) = cost else { return true };
+    let tokens = needs.input_tokens.saturating_add(output_tokens(needs, prompt)).max(1);
+    i128::from(cost.0).saturating_mul(1_000) > i128::from(limit.0).saturating_mul(i128::from(tokens))
 }
 
 /// The share that settles ties between candidates equal in what a single-minded goal asks for.
 const TIE_BREAK: f64 = 0.02;
 
-fn score_all(ranked: &mut [Ranked], candidates: &[Candidate<'_>], goal: Goal) {
-    let latency = |r: &Ranked| candidates.get(r.candidate).and_then(|candidate| candidate.latency_ms);
-    let dollars = |r: &Ranked| r.cost.map(|cost| cost.to_usd());
-    let scale = Scale::over(ranked.iter().filter_map(dollars), ranked.iter().filter_map(latency));
+fn score_all(ranked: &mut [Ranked], policy: &Policy) {
+    let dollars = |entry: &Ranked| entry.cost.map(Nanodollars::to_usd);
+    let scale = Scale::over(ranked.iter().filter_map(dollars), ranked.iter().filter_map(|entry| entry.latency_ms));
     let balanced = Strategy::Balanced.weights();
     for entry in ranked.iter_mut() {
-        let (cost, speed, quality) = (scale.cost(dollars(entry)), scale.latency(latency(entry)), entry.quality);
-        let weigh = |w: crate::Weights| w.cost * cost + w.quality * quality + w.latency * speed;
-        let mostly = |main: f64| (1.0 - TIE_BREAK) * main + TIE_BREAK * weigh(balanced);
-        entry.score = match goal {
-            Goal::Weighed(strategy) => weigh(strategy.weights()),
+        let (cost, speed) = (scale.cost(dollars(entry)), scale.latency(entry.latency_ms));
+        let quality = entry.quality.value;
+        let mostly = |main: f64| (1.0 - TIE_BREAK) * main + TIE_BREAK * balanced.weigh(cost, quality, speed);
+        entry.score = match policy.goal {
+            Goal::Weighed(_) => policy.weights.weigh(cost, quality, speed),
             Goal::Fastest => mostly(speed),
             Goal::Cheapest => mostly(cost),
             Goal::Best => mostly(quality),
@@ -175,25 +259,43 @@ fn score_all(ranked: &mut [Ranked], candidates: &[Candidate<'_>], goal: Goal) {
     }
 }
 
-/// Moves the best healthy local model to the front where the policy says so; tells whether it did.
-fn put_local_first(ranked: &mut [Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> bool {
-    let (true, Goal::Weighed(_), Some(best)) = (policy.prefer_local, policy.goal, ranked.first()) else {
-        return false;
+/// Puts first what the policy wants first, and says of every candidate what became of it.
+fn place(ranked: &mut [Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Placement {
+    let availability = |entry: &Ranked| candidates.get(entry.candidate).map(|candidate| candidate.availability);
+    let is_ready = |entry: &Ranked| availability(entry) == Some(Availability::Ready);
+    let sticky = policy.sticky.and_then(|sticky| ranked.iter().position(|e| e.candidate == sticky && is_ready(e)));
+    let (position, placement, verdict) = match (sticky, local_first(ranked, candidates, policy)) {
+        (Some(position), _) => (position, Placement::Sticky, Verdict::BehindSticky),
+        (None, Some(position)) => (position, Placement::LocalFirst, Verdict::BehindLocal),
+        (None, None) => (0, Placement::Score, Verdict::Outscored),
     };
-    let enough = best.score * policy.prefer_local_ratio;
-    let local = ranked.iter().position(|entry| {
-        let candidate = candidates.get(entry.candidate);
-        candidate.is_some_and(|candidate| candidate.is_local && candidate.is_healthy) && entry.score >= enough
-    });
-    match local {
-        Some(position) if position > 0 => {
-            if let Some(front) = ranked.get_mut(..=position) {
-                front.rotate_right(1);
-            }
-            true
-        }
-        Some(_) | None => false,
+    for (place, entry) in ranked.iter_mut().enumerate() {
+        entry.verdict = match (availability(entry), place.cmp(&position)) {
+            (_, Ordering::Equal) => Verdict::Taken,
+            (Some(Availability::Short), _) => Verdict::Short,
+            (Some(Availability::Unreachable), _) => Verdict::Unreachable,
+            (_, Ordering::Less) => verdict,
+            (_, Ordering::Greater) => Verdict::Outscored,
+        };
     }
+    if let Some(front) = ranked.get_mut(..=position) {
+        front.rotate_right(1);
+    }
+    if position == 0 { Placement::Score } else { placement }
+}
+
+/// Where the best local model stands, if the policy wants it first.
+fn local_first(ranked: &[Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Option<usize> {
+    let (Some(prefer), Goal::Weighed(_), Some(best)) = (policy.prefer_local, policy.goal, ranked.first()) else {
+        return None;
+    };
+    ranked.iter().position(|entry| {
+        let is_local = candidates
+            .get(entry.candidate)
+            .is_some_and(|candidate| candidate.is_local && candidate.availability == Availability::Ready);
+        let is_good = prefer.quality_floor.is_none_or(|floor| entry.quality.value >= floor);
+        is_local && is_good && entry.score >= best.score * prefer.ratio
+    })
 }
 
 #[cfg(test)]

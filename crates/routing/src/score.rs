@@ -46,12 +46,60 @@ impl Strategy {
 /// How much each criterion counts; the three sum to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Weights {
+    cost: f64,
+    quality: f64,
+    latency: f64,
+}
+
+/// How far a sum of weights may be from 1, so that thirds can be written in decimals.
+const SUM_TOLERANCE: f64 = 0.01;
+
+/// Three numbers that are no weights.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+pub enum NotWeights {
+    /// One is not a number from 0 to 1.
+    #[error("`{0}` is not a weight from 0 to 1")]
+    OutOfRange(f64),
+    /// Their sum.
+    #[error("weights sum to `{0}`, not to 1")]
+    Sum(f64),
+}
+
+impl Weights {
+    /// Weights of low cost, predicted quality and low latency.
+    ///
+    /// # Errors
+    /// One is out of range, or they do not sum to 1.
+    pub fn new(cost: f64, quality: f64, latency: f64) -> Result<Weights, NotWeights> {
+        if let Some(weight) = [cost, quality, latency].into_iter().find(|weight| !(0.0..=1.0).contains(weight)) {
+            return Err(NotWeights::OutOfRange(weight));
+        }
+        let sum = cost + quality + latency;
+        if (sum - 1.0).abs() > SUM_TOLERANCE {
+            return Err(NotWeights::Sum(sum));
+        }
+        Ok(Weights { cost: cost / sum, quality: quality / sum, latency: latency / sum })
+    }
+
     /// Weight of low cost.
-    pub cost: f64,
+    pub fn cost(self) -> f64 {
+        self.cost
+    }
+
     /// Weight of predicted quality.
-    pub quality: f64,
+    pub fn quality(self) -> f64 {
+        self.quality
+    }
+
     /// Weight of low latency.
-    pub latency: f64,
+    pub fn latency(self) -> f64 {
+        self.latency
+    }
+
+    /// The weighted sum of three values from 0 to 1.
+    pub(crate) fn weigh(self, cost: f64, quality: f64, latency: f64) -> f64 {
+        self.cost * cost + self.quality * quality + self.latency * latency
+    }
 }
 
 /// A cost this many times the cheapest candidate's scores 0.
