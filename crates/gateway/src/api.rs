@@ -8,10 +8,12 @@ mod chat;
 mod completions;
 mod embeddings;
 pub mod error;
+mod feedback;
 pub mod layers;
 mod media;
 mod messages;
 mod models;
+mod route;
 mod status;
 
 use std::sync::Arc;
@@ -22,6 +24,8 @@ use axum::middleware::from_fn_with_state;
 use axum::response::Response;
 use axum::routing::{get, patch, post};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
+use serde::Deserialize;
+use wire::Problem;
 
 use crate::call::{Head, Surface};
 use crate::clock::Instant;
@@ -67,6 +71,8 @@ pub fn router(worker: Arc<Worker>) -> Router {
         .route("/api/circuit-breakers", get(breakers::show))
         .route_layer(from_fn_with_state(gateway.clone(), access::reader));
     let admin = Router::new()
+        .route("/api/feedback", post(feedback::give))
+        .route("/api/admin/routing", get(admin::routing::show).put(admin::routing::change))
         .route("/api/admin/keys", get(admin::keys::list).post(admin::keys::create))
         .route("/api/admin/keys/{id}", patch(admin::keys::update).delete(admin::keys::revoke))
         .route("/api/admin/keys/{id}/rotate", post(admin::keys::rotate))
@@ -78,6 +84,7 @@ pub fn router(worker: Arc<Worker>) -> Router {
         .route("/v1/messages", post(messages::create))
         .route("/v1/messages/count_tokens", post(messages::count_tokens))
         .route("/v1/embeddings", post(embeddings::create))
+        .route("/v1/route/explain", post(route::explain))
         .merge(media::routes())
         .route("/v1/models", get(models::list))
         .route("/v1/models/{*id}", get(models::retrieve))
@@ -105,6 +112,22 @@ async fn answer(
         Ok(reply) => render(reply),
         Err(refusal) => refusal.response(surface.client(), &request_id),
     }
+}
+
+/// Reads a body of ours: unknown fields are refused by name where its type says so.
+fn read_json<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Result<T, Refusal> {
+    let reader = &mut serde_json::Deserializer::from_slice(body);
+    serde_path_to_error::deserialize(reader).map_err(|error| {
+        let path = error.path().to_string();
+        let param = (path != ".").then_some(path);
+        let message = format!("The body is not accepted: {}.", without_place(&error.into_inner().to_string()));
+        Refusal::Invalid(wire::Error { param, problem: Problem::InvalidValue, message: message.into() })
+    })
+}
+
+/// serde_json's message without its line and column, which mean nothing to somebody who sent one line.
+fn without_place(message: &str) -> &str {
+    message.split(" at line ").next().unwrap_or(message)
 }
 
 /// The head of a caller's request, and its body.

@@ -4,6 +4,7 @@ pub mod check;
 pub mod demo;
 pub mod keys;
 pub mod models;
+pub mod route;
 pub mod serve;
 
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub enum Command {
     /// Make, list, rotate and revoke gateway keys.
     #[command(subcommand)]
     Keys(keys::Command),
+    /// Show where a prompt would go, and why. Nothing is sent to a model.
+    Route(route::Options),
     /// Bring prices and limits of models up to date.
     #[command(subcommand)]
     Models(models::Command),

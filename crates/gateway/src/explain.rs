@@ -5,8 +5,6 @@
 
 mod candidates;
 
-use std::sync::Arc;
-
 use routing::{Availability, Candidate, Composite, Placement, Predicted, Ranked, Verdict};
 use serde::Serialize;
 
@@ -297,9 +295,4 @@ fn availability(availability: Availability) -> &'static str {
         Availability::Short => "short",
         Availability::Unreachable => "unreachable",
     }
-}
-
-/// What a request without a key and without limits may use: for the command line.
-pub fn anyone(gateway_caller: &Arc<Caller>) -> Arc<Caller> {
-    gateway_caller.clone()
 }

@@ -15,6 +15,7 @@ pub mod config;
 pub mod conversations;
 pub mod directory;
 pub mod estimate;
+pub mod explain;
 pub mod facts;
 pub mod feedback;
 pub mod gateway;

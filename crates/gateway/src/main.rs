@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use gateway::cli::{Arguments, Command, check, demo, keys, models, serve};
+use gateway::cli::{Arguments, Command, check, demo, keys, models, route, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -16,6 +16,7 @@ fn main() -> ExitCode {
         Command::Demo(options) => run(demo::run(config, options)),
         Command::Check => run(check::run(config)),
         Command::Keys(command) => run(keys::run(config, command)),
+        Command::Route(options) => run(route::run(config, options)),
         Command::Models(command) => run(models::run(config, command)),
         Command::Completions { shell } => {
             clap_complete::generate(shell, &mut Arguments::command(), "llm-gateway", &mut std::io::stdout());

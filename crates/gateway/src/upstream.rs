@@ -17,7 +17,7 @@ pub(crate) use attempt::stream_fault;
 pub use breaker::BreakerState;
 pub use client::Client;
 pub use failure::{Charge, Failure, Harm, Kind, Retry, Rule, Verdict};
-use composite::{Composite, Outcome};
+use composite::Outcome;
 use hedge::Hedge;
 use standing::{Closed, Pass, Why};
 

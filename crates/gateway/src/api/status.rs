@@ -25,7 +25,7 @@ use crate::usage::MonthReport;
 pub(super) struct Root {
     name: &'static str,
     version: &'static str,
-    endpoints: [&'static str; 17],
+    endpoints: [&'static str; 21],
 }
 
 pub(super) async fn root() -> Json<Root> {
@@ -40,11 +40,15 @@ pub(super) async fn root() -> Json<Root> {
             "POST /v1/embeddings",
             "GET /v1/models",
             "GET /v1/models/{id}",
+            "POST /v1/route/explain",
             "GET /health",
             "GET /health/live",
             "GET /health/ready",
             "GET /metrics",
             "GET /api/budget",
+            "POST /api/feedback",
+            "GET /api/admin/routing",
+            "PUT /api/admin/routing",
             "GET /api/admin/keys",
             "POST /api/admin/keys",
             "PATCH /api/admin/keys/{id}",

@@ -14,6 +14,7 @@ use super::{Client, Kind, attempt};
 use crate::clock;
 use crate::directory::{HealthState, Offer, Provider};
 use crate::gateway::Gateway;
+use crate::live::Registry;
 
 /// A provider that has not listed its models by then is not healthy.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -29,7 +30,8 @@ const MAX_DETAILS: usize = 200;
 pub async fn watch(gateway: Arc<Gateway>) {
     loop {
         let live = gateway.registry.snapshot();
-        let checks = live.directory.providers.iter().map(|provider| check(&gateway, provider));
+        let checks =
+            live.directory.providers.iter().map(|provider| check(&gateway.client, &gateway.registry, provider));
         tokio::select! {
             _ = join_all(checks) => {}
             () = gateway.tasks.draining().cancelled() => return,
@@ -45,8 +47,9 @@ pub async fn watch(gateway: Arc<Gateway>) {
     }
 }
 
-async fn check(gateway: &Gateway, provider: &Arc<Provider>) {
-    let (name, listed) = (&provider.name, list(gateway, provider).await);
+/// Asks one provider how it is and what it has, and notes both.
+pub async fn check(client: &Client, registry: &Registry, provider: &Arc<Provider>) {
+    let (name, listed) = (&provider.name, list(client, registry, provider).await);
     let problem = listed.as_ref().err().cloned();
     let has_changed = provider.health.note(problem);
     match listed {
@@ -55,9 +58,9 @@ async fn check(gateway: &Gateway, provider: &Arc<Provider>) {
                 info!(provider = %name, models = models.as_ref().map(Vec::len), "provider is healthy");
             }
             if let Some(models) = models {
-                gateway.registry.discovered(name, models);
+                registry.discovered(name, models);
             }
-            note_loaded(gateway, name).await;
+            note_loaded(client, registry, name).await;
         }
         Err(problem) if has_changed => warn!(provider = %name, problem, "provider is not healthy"),
         Err(_) => {}
@@ -82,31 +85,35 @@ pub async fn probe(client: &Client, provider: &Provider) -> Result<Option<Vec<Di
 }
 
 /// Notes which models of a local provider are in memory: to load another takes seconds.
-async fn note_loaded(gateway: &Gateway, provider: &str) {
-    let live = gateway.registry.snapshot();
+async fn note_loaded(client: &Client, registry: &Registry, provider: &str) {
+    let live = registry.snapshot();
     let Some(provider) = live.directory.provider(provider).filter(|provider| provider.config.is_local) else { return };
     let Some(path) = wire::loaded_models_path(provider.config.dialect) else { return };
-    let answer = ask(&gateway.client, provider, Method::GET, path, Bytes::new()).await.ok().flatten();
+    let answer = ask(client, provider, Method::GET, path, Bytes::new()).await.ok().flatten();
     let Some(loaded) = answer.and_then(|body| wire::models::read_loaded(&body).ok()) else { return };
     for offer in live.directory.offers.iter().filter(|offer| Arc::ptr_eq(&offer.provider, provider)) {
         offer.stats.note_loaded(loaded.iter().any(|name| *name == *offer.model));
     }
 }
 
-async fn list(gateway: &Gateway, provider: &Arc<Provider>) -> Result<Option<Vec<Discovered>>, String> {
-    let Some(models) = probe(&gateway.client, provider).await? else {
+async fn list(
+    client: &Client,
+    registry: &Registry,
+    provider: &Arc<Provider>,
+) -> Result<Option<Vec<Discovered>>, String> {
+    let Some(models) = probe(client, provider).await? else {
         return Ok(None);
     };
     let Some(path) = wire::model_details_path(provider.config.dialect) else {
         return Ok(Some(models));
     };
-    let live = gateway.registry.snapshot();
+    let live = registry.snapshot();
     let mut detailed = Vec::with_capacity(models.len());
     for (position, model) in models.into_iter().enumerate() {
         let known = live.directory.offers_of(&model.id).find(|offer| offer.provider.name == provider.name);
         detailed.push(match known.and_then(|offer| remembered(offer)) {
             Some(known) => Discovered { id: model.id, is_remote: model.is_remote, ..known },
-            None if position < MAX_DETAILS => details(&gateway.client, provider, path, model).await,
+            None if position < MAX_DETAILS => details(client, provider, path, model).await,
             None => model,
         });
     }

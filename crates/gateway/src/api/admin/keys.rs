@@ -9,7 +9,8 @@ use http::StatusCode;
 use secrecy::ExposeSecret;
 use serde::Serialize;
 
-use super::{ACTOR, read};
+use super::super::read_json;
+use super::ACTOR;
 use crate::gateway::Gateway;
 use crate::keys::registrar::{self, Change, NewKey};
 use crate::policy;
@@ -42,7 +43,7 @@ pub(in crate::api) async fn create(
     State(gateway): State<Arc<Gateway>>,
     body: Bytes,
 ) -> Result<(StatusCode, Json<KeyAnswer>), Refusal> {
-    let wanted: NewKey = read(&body)?;
+    let wanted: NewKey = read_json(&body)?;
     let (key, secret) = registrar::create(&gateway.store, &hasher(&gateway)?, wanted, ACTOR).await?;
     policy::refresh(&gateway).await;
     let made = answer(&gateway, &key.id, Some(secret.expose_secret().to_owned())).ok_or(Refusal::StoreUnavailable)?;
@@ -54,7 +55,7 @@ pub(in crate::api) async fn update(
     Path(id): Path<String>,
     body: Bytes,
 ) -> Result<Json<KeyAnswer>, Refusal> {
-    let change: Change = read(&body)?;
+    let change: Change = read_json(&body)?;
     registrar::update(&gateway.store, &id, change, ACTOR).await?;
     changed(&gateway, &id, None).await
 }

@@ -1,0 +1,102 @@
+//! `POST /v1/route/explain`: where a chat request would go, and why. Nothing is sent to a provider.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
+use wire::{Client as Dialect, Problem};
+
+use super::access::Client;
+use crate::admission;
+use crate::call::{self, Call, Head, Surface};
+use crate::explain::{self, CandidateForm, Explanation, Given};
+use crate::keys::Caller;
+use crate::live::Live;
+use crate::refusal::Refusal;
+use crate::server::Worker;
+use crate::steering::Changes;
+
+/// Requests that may be explained at once.
+const MOST: usize = 1_000;
+
+/// What may stand around the request, or beside it.
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    /// Several requests in place of one.
+    #[serde(borrow)]
+    requests: Option<Vec<&'a RawValue>>,
+    /// In place of the configured models.
+    candidates: Option<Vec<CandidateForm>>,
+    /// In place of the policy in force.
+    policy: Option<Changes>,
+}
+
+#[derive(Serialize)]
+struct List {
+    object: &'static str,
+    data: Vec<Explanation>,
+}
+
+/// One explanation, or one for each request of a batch.
+enum Answer {
+    One(Box<Explanation>),
+    Many(Vec<Explanation>),
+}
+
+pub(super) async fn explain(
+    State(worker): State<Arc<Worker>>,
+    Client(caller): Client,
+    request: Request,
+) -> Response {
+    let (head, body) = super::take_apart(caller.clone(), request);
+    let request_id = head.request_id.clone();
+    let live = worker.gateway.registry.snapshot();
+    let explained = async {
+        let _place = admission::admit(&worker.gateway, &live, &head).await?;
+        let body = call::read_body(&live.config.limits, &head.headers, body).await?;
+        // A batch is work for a processor, and this thread serves others.
+        let work = tokio::task::spawn_blocking(move || answer(&live, &caller, &head, &body));
+        work.await.unwrap_or(Err(Refusal::Internal))
+    };
+    match explained.await {
+        Ok(Answer::One(explanation)) => Json(explanation).into_response(),
+        Ok(Answer::Many(data)) => Json(List { object: "list", data }).into_response(),
+        Err(refusal) => refusal.response(Dialect::OpenAi, &request_id),
+    }
+}
+
+fn answer(live: &Live, caller: &Caller, head: &Head, body: &Bytes) -> Result<Answer, Refusal> {
+    let Envelope { requests, candidates, policy } = super::read_json(body)?;
+    let policy = policy.unwrap_or_default();
+    policy.check()?;
+    let routing = policy.apply(&live.routing);
+    let given = candidates.map(|forms| Given::read(live, forms)).transpose()?;
+    let explain = |body: Bytes| {
+        let call = Call::of(Surface::Chat, head.clone(), body)?;
+        explain::explain(live, &routing, caller, &call, given.as_deref())
+    };
+    let Some(requests) = requests else { return explain(body.clone()).map(Box::new).map(Answer::One) };
+    if requests.is_empty() || requests.len() > MOST {
+        let message = "`requests` holds 1 to 1000 chat requests.";
+        return Err(wire::Error::at("requests", Problem::InvalidValue, message).into());
+    }
+    let explained = requests.iter().enumerate().map(|(place, request)| {
+        explain(Bytes::copy_from_slice(request.get().as_bytes())).map_err(|refusal| within(place, refusal))
+    });
+    explained.collect::<Result<_, _>>().map(Answer::Many)
+}
+
+/// Which request of a batch a fault is in.
+fn within(place: usize, refusal: Refusal) -> Refusal {
+    match refusal {
+        Refusal::Invalid(error) => {
+            let param = error.param.map_or(String::new(), |param| format!(".{param}"));
+            Refusal::Invalid(wire::Error { param: Some(format!("requests[{place}]{param}")), ..error })
+        }
+        other => other,
+    }
+}
