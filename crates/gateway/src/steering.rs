@@ -190,7 +190,7 @@ mod tests {
     fn read(json: &str) -> Result<Changes, String> {
         let changes: Changes = serde_json::from_str(json).map_err(|error| error.to_string())?;
         changes.check().map_err(|refusal| match refusal {
-            Refusal::Invalid(error) => error.param.unwrap_or_default().into_owned(),
+            Refusal::Invalid(error) => error.param.unwrap_or_default(),
             other => format!("{other:?}"),
         })?;
         Ok(changes)

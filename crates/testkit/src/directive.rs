@@ -31,6 +31,7 @@
 //! | `drip_ms=20` | a wait between the slices of each content chunk after the second, one byte each |
 //! | `left_percent=5` | rate limit headers that tell of so much being left |
 //! | `stop=refusal`, `cached=10` | Anthropic: this stop reason; so many of the prompt's tokens came from the cache |
+//! | `only=MODEL` | the directive counts for requests to this model |
 //! | `echo`, `json` | the answer is the last user text, or JSON that fits the request's schema |
 //! | `reasoning` | reasoning before the text |
 
@@ -77,6 +78,7 @@ pub struct Directive {
     pub(crate) huge_body: bool,
     pub(crate) drip: Duration,
     pub(crate) times: Option<usize>,
+    pub(crate) only: Option<String>,
     pub(crate) hang_at: Option<usize>,
     pub(crate) fast_mb: usize,
     pub(crate) left_percent: Option<u64>,
@@ -119,6 +121,11 @@ impl Directive {
         Ok(directive)
     }
 
+    /// What it says to a request to this model.
+    pub(crate) fn for_model(self, model: &str) -> Directive {
+        if self.only.as_deref().is_some_and(|only| only != model) { Directive::default() } else { self }
+    }
+
     /// What it says to a request with these headers: some faults are for one credential only.
     pub(crate) fn for_bearer(mut self, headers: &HeaderMap) -> Directive {
         let bearer = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
@@ -153,6 +160,7 @@ impl Directive {
             "slice" => self.slice = Some(number()?.max(1)),
             "tools" => self.tools = number()?,
             "drip_ms" => self.drip = milliseconds()?,
+            "only" => self.only = Some(value.to_owned()),
             "times" => self.times = Some(number()?),
             "hang_at" => self.hang_at = Some(number()?),
             "fast_mb" => self.fast_mb = number()?,
@@ -222,6 +230,14 @@ mod tests {
             Directive { status: Some(503), retry_after: Some(2), no_done: true, cut: Some(3), ..Directive::default() };
         assert_eq!(found, expected);
         assert!(found.refuses());
+    }
+
+    #[test]
+    fn a_directive_for_one_model_says_nothing_to_others() {
+        let found = Directive::find(b"[upstream echo only=a]").unwrap();
+
+        assert!(found.clone().for_model("a").echo);
+        assert_eq!(found.for_model("b"), Directive::default());
     }
 
     #[test]

@@ -248,7 +248,8 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         requests.push(recorded);
         requests.len()
     };
-    let found = found.map(|directive| state.in_its_times(directive).for_bearer(&headers));
+    let model = json["model"].as_str().unwrap_or_default();
+    let found = found.map(|directive| state.in_its_times(directive).for_bearer(&headers).for_model(model));
     let directive = found.clone().unwrap_or_default();
     if directive.close {
         return Err(io::ErrorKind::ConnectionReset.into());

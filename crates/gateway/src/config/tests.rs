@@ -37,7 +37,19 @@ fn nothing_set_gives_the_documented_defaults() {
 
     assert_eq!((config.host.to_string().as_str(), config.port), ("127.0.0.1", 4000));
     assert_eq!((config.environment, config.auth), (Environment::Development, AuthMode::Automatic));
-    let routing = Routing { strategy: Strategy::Balanced, prefer_local: true, prefer_local_ratio: 0.7, hedge: false };
+    let routing = Routing {
+        strategy: Strategy::Balanced,
+        weights: None,
+        prefer_local: true,
+        prefer_local_ratio: 0.7,
+        local_quality_floor: None,
+        max_cost_per_1k: None,
+        max_latency_ms: None,
+        sticky: true,
+        composite_plans: CompositePlans::Requested,
+        fallback_chain: Vec::new(),
+        hedge: false,
+    };
     assert_eq!(config.routing, routing);
     let seconds = Duration::from_secs;
     let timeouts = Timeouts {
@@ -100,6 +112,8 @@ fn a_bad_value_of_any_setting_is_refused_with_its_name_and_the_accepted_form() {
             Form::Path(_) => &[],
             Form::Dollars(_) => &["much", "0", "-1", "1e3", "$5"],
             Form::Url(..) => &["localhost", "ftp://localhost/", "not a url"],
+            Form::Weights(_) => &["balanced", "cost=1", "cost=0.5,quality=0.3,latency=0.3", "cost=1,cost=0,quality=0"],
+            Form::Names(_) => &["a,,b", ","],
             Form::Secret(..) => &["brief", "a secret of words with spaces in between"],
         };
         for bad in bad {

@@ -22,5 +22,6 @@ mod promises;
 mod providers;
 mod repeats;
 mod replicas;
+mod routing;
 mod sdk;
 mod tidy;
