@@ -236,7 +236,8 @@ fn an_unknown_key_is_refused_with_its_line_and_what_was_meant() {
     assert_eq!(
         one_problem("[routing]\nzzzzzz = 1\n"),
         "routing.zzzzzz (gateway.toml line 2): is not known\n    \
-         accepted: `strategy`, `hedge`, `prefer_local`, `prefer_local_ratio`"
+         accepted: `strategy`, `weights`, `hedge`, `prefer_local`, `prefer_local_ratio`, `local_quality_floor`, \
+         `max_cost_per_1k_usd`, `max_latency_seconds`, `sticky`, `composite_plans`, `fallback_chain`"
     );
 }
 
