@@ -93,13 +93,34 @@ async fn the_key_in_the_documents_can_be_made() {
     assert_eq!(made.status, 201, "{}", made.text());
 }
 
+#[tokio::test]
+async fn the_change_of_routing_in_the_documents_is_accepted() {
+    let gateway = Gateway::with_upstreams().await;
+    let example: Value = serde_json::from_str(&blocks(&read("docs/routing.md"), "json").remove(0)).unwrap();
+
+    let changed = gateway.admin(Method::PUT, "/api/admin/routing", &example).await;
+
+    assert_eq!(changed.status, 200, "{}", changed.text());
+    let in_force = changed.json();
+    for (name, value) in example.as_object().unwrap() {
+        assert_eq!(&in_force[name], value, "{name}");
+    }
+}
+
 #[test]
 fn the_commands_in_the_documents_are_understood() {
-    let lines: Vec<String> = blocks(&read("docs/keys.md"), "sh").join("\n").lines().map(str::to_owned).collect();
-    assert!(lines.len() >= 4);
+    let mut lines: Vec<String> = blocks(&read("docs/keys.md"), "sh").join("\n").lines().map(str::to_owned).collect();
+    let texts = blocks(&read("docs/routing.md"), "text").join("\n");
+    lines.extend(texts.lines().filter(|line| line.starts_with("llm-gateway ")).map(str::to_owned));
+    assert!(lines.len() >= 6);
 
     for line in lines {
-        let parsed = Arguments::try_parse_from(line.split_whitespace());
+        // A quoted argument is one word to the shell.
+        let words = line.split('"').enumerate().flat_map(|(place, part)| match place % 2 {
+            0 => part.split_whitespace().collect::<Vec<_>>(),
+            _ => vec![part],
+        });
+        let parsed = Arguments::try_parse_from(words);
         assert!(parsed.is_ok(), "{line}: {}", parsed.unwrap_err());
     }
 }
@@ -107,9 +128,9 @@ fn the_commands_in_the_documents_are_understood() {
 #[tokio::test]
 async fn the_curls_of_the_api_run() {
     let gateway = Gateway::with_upstreams().await;
-    let curls: Vec<String> =
-        blocks(&read("docs/api.md"), "sh").into_iter().filter(|block| block.starts_with("curl ")).collect();
-    assert!(!curls.is_empty());
+    let documents = ["docs/api.md", "docs/routing.md"].map(|path| blocks(&read(path), "sh")).concat();
+    let curls: Vec<String> = documents.into_iter().filter(|block| block.starts_with("curl ")).collect();
+    assert!(curls.len() >= 3);
 
     for curl in curls {
         let (_, path) = curl.split_once("http://127.0.0.1:4000").unwrap();
