@@ -60,7 +60,7 @@ fn refusal(asked: &Asked<'_>, path: &str) -> Option<Reply> {
 fn models() -> Value {
     let model = |id: &str| json!({"id": id, "object": "model", "created": CREATED, "owned_by": "system"});
     let media = ["gpt-image-1", "whisper-1", "gpt-4o-transcribe", "tts-1", "omni-moderation-latest"];
-    let chat = ["gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini", "gpt-4.1-nano"];
+    let chat = ["gpt-4o-mini", "gpt-4o", "gpt-4.1", "gpt-4.1-mini"];
     let all = chat.into_iter().chain(["text-embedding-3-small"]).chain(media);
     let data: Vec<Value> = all.map(model).collect();
     json!({"object": "list", "data": data})

@@ -103,7 +103,8 @@ async fn the_change_of_routing_in_the_documents_is_accepted() {
     assert_eq!(changed.status, 200, "{}", changed.text());
     let in_force = changed.json();
     for (name, value) in example.as_object().unwrap() {
-        assert_eq!(&in_force[name], value, "{name}");
+        let is_same = in_force[name] == *value || in_force[name].as_f64().is_some_and(|it| Some(it) == value.as_f64());
+        assert!(is_same, "{name}: {}", in_force[name]);
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::harness::{Answer, Gateway};
 
 /// Four models of one provider, cheap to dear, and the local one.
-const MODELS: [&str; 4] = ["gpt-4.1-nano", "gpt-4o-mini", "gpt-4.1-mini", "gpt-4.1"];
+const MODELS: [&str; 4] = ["gpt-4o-mini", "gpt-4.1-mini", "gpt-4o", "gpt-4.1"];
 
 fn user(content: &str) -> Value {
     json!([{"role": "user", "content": content}])
@@ -294,7 +294,7 @@ async fn a_conversation_stays_with_its_model_and_another_begins_anew() {
 #[tokio::test]
 async fn a_chain_of_the_operators_is_followed_when_the_chosen_model_fails() {
     let gateway = Gateway::with_settings(
-        "[routing]\nfallback_chain = \"openai/gpt-4.1-nano\"\n",
+        "[routing]\nfallback_chain = \"openai/gpt-4.1-mini\"\n",
         &[("PREFER_LOCAL", "true")],
     )
     .await;
@@ -303,7 +303,7 @@ async fn a_chain_of_the_operators_is_followed_when_the_chosen_model_fails() {
 
     let metadata = metadata(&answer);
     assert_eq!(metadata["fallback_used"], true);
-    assert_eq!(attempts(&metadata).last().unwrap().0, "gpt-4.1-nano");
+    assert_eq!(attempts(&metadata).last().unwrap().0, "gpt-4.1-mini", "{metadata}");
 }
 
 /// A key that may use the four models alone, so that a plan has to be made of them.
