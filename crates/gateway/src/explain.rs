@@ -5,7 +5,7 @@
 
 mod candidates;
 
-use routing::{Availability, Candidate, Composite, Placement, Predicted, Ranked, Verdict};
+use routing::{Availability, Candidate, Composite, Placement, Predicted, Prompt, Ranked, Verdict};
 use serde::Serialize;
 
 pub use candidates::{CandidateForm, Given};
@@ -13,6 +13,7 @@ pub use candidates::{CandidateForm, Given};
 use crate::call::{Call, Payload};
 use crate::clock;
 use crate::config::{Routing, VIRTUAL_MODELS};
+use crate::estimate;
 use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
@@ -30,15 +31,15 @@ pub struct Explanation {
     /// The weights in force.
     pub weights: Option<WeightsForm>,
     /// `simple`, `moderate` or `complex`.
-    pub complexity: Option<&'static str>,
+    pub complexity: &'static str,
     /// How hard the prompt looks, 0 to 1.
-    pub difficulty: Option<f64>,
+    pub difficulty: f64,
     /// What it mostly asks for.
-    pub task: Option<&'static str>,
+    pub task: &'static str,
     /// Tokens of the prompt, estimated.
     pub input_tokens: u64,
     /// Tokens that the answer is expected to have.
-    pub output_tokens: Option<u64>,
+    pub output_tokens: u64,
     /// The line that an answer's metadata would have.
     pub routing_decision: String,
     /// What put the first candidate first: `score`, `local-first`, `sticky`, `guard` or `named`.
@@ -154,9 +155,9 @@ pub fn explain(
 fn named(live: &Live, caller: &Caller, call: &Call) -> Result<Explanation, Refusal> {
     let plan = router::plan(live, caller, call)?;
     let now = clock::now();
+    let prompt = Prompt::read(&wire::decode_chat(call.surface.client(), &call.body)?);
     let candidates = plan.targets.iter().enumerate().map(|(place, target)| {
         let (offer, reason) = (&target.offer, if place == 0 { "the request names it" } else { "if the one before fails" });
-        let prompt = routing::Prompt::of_text("");
         CandidateView {
             rank: Some(place.saturating_add(1)),
             provider: offer.provider.name.to_string(),
@@ -177,11 +178,11 @@ fn named(live: &Live, caller: &Caller, call: &Call) -> Result<Explanation, Refus
         model: call.payload.model().to_owned(),
         strategy: None,
         weights: None,
-        complexity: None,
-        difficulty: None,
-        task: None,
-        input_tokens: crate::estimate::likely_input(call),
-        output_tokens: None,
+        complexity: prompt.complexity().as_str(),
+        difficulty: prompt.difficulty(),
+        task: prompt.task().as_str(),
+        input_tokens: estimate::likely_input(call),
+        output_tokens: prompt.output_tokens(),
         routing_decision,
         placement: "named",
         plan: None,
@@ -228,11 +229,11 @@ fn view(
         model: name.to_owned(),
         strategy: Some(plan.goal.as_str()),
         weights: Some(question.policy.weights.into()),
-        complexity: Some(plan.complexity.as_str()),
-        difficulty: Some(question.prompt.difficulty()),
-        task: Some(plan.task.as_str()),
+        complexity: plan.complexity.as_str(),
+        difficulty: question.prompt.difficulty(),
+        task: plan.task.as_str(),
         input_tokens: question.needs.input_tokens,
-        output_tokens: Some(question.prompt.output_tokens()),
+        output_tokens: question.prompt.output_tokens(),
         routing_decision: decision.unwrap_or_else(|| "no model can serve this request".to_owned()),
         placement: match plan.placement {
             Placement::Score => "score",

@@ -109,11 +109,9 @@ fn decide(registry: &Registry, options: &Options) -> anyhow::Result<Explanation>
 
 fn print(out: &mut impl Write, explanation: &Explanation, all: bool) -> std::io::Result<()> {
     writeln!(out, "{}\n", explanation.routing_decision)?;
-    if let (Some(task), Some(difficulty)) = (explanation.task, explanation.difficulty) {
-        let output = explanation.output_tokens.unwrap_or(0);
-        writeln!(out, "task        {task}, difficulty {difficulty:.2} of 1")?;
-        writeln!(out, "tokens      about {} in, {output} out", explanation.input_tokens)?;
-    }
+    let Explanation { task, difficulty, input_tokens, output_tokens, .. } = explanation;
+    writeln!(out, "task        {task}, difficulty {difficulty:.2} of 1")?;
+    writeln!(out, "tokens      about {input_tokens} in, {output_tokens} out")?;
     if let Some(weights) = &explanation.weights {
         let (cost, quality, latency) = (weights.cost, weights.quality, weights.latency);
         writeln!(out, "weights     cost {cost:.2}, quality {quality:.2}, latency {latency:.2}")?;
