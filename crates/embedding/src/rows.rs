@@ -1,5 +1,7 @@
 //! Vectors as bytes, and the search among them: exact, over one contiguous slab.
 
+use crate::kernel::Products;
+
 /// A vector with a byte a number.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -35,7 +37,8 @@ impl Row {
         if self.values.len() != other.values.len() {
             return 0.0;
         }
-        dot(&self.values, &other.values) as f32 * self.scale * other.scale
+        let products = self.values.iter().zip(&other.values).map(|(one, other)| i32::from(*one) * i32::from(*other));
+        products.fold(0_i32, i32::wrapping_add) as f32 * (self.scale * other.scale)
     }
 }
 
@@ -98,8 +101,11 @@ impl Rows {
         if row.values.len() != self.dimensions || most == 0 {
             return found;
         }
-        for (place, (values, scale)) in self.values.chunks_exact(self.dimensions).zip(&self.scales).enumerate() {
-            let similarity = dot(&row.values, values) as f32 * row.scale * scale;
+        let mut products = vec![0; self.len()];
+        let wide: Vec<i16> = row.values.iter().map(|value| i16::from(*value)).collect();
+        Products { rows: &wide, matrix: &self.values, width: self.dimensions, products: &mut products }.compute();
+        for (place, (product, scale)) in products.into_iter().zip(&self.scales).enumerate() {
+            let similarity = product as f32 * (row.scale * scale);
             if similarity >= least {
                 keep(&mut found, Near { place, similarity }, most);
             }
@@ -117,7 +123,66 @@ fn keep(found: &mut Vec<Near>, near: Near, most: usize) {
     }
 }
 
-/// The product of two rows: at most 127 * 127 for each of their numbers.
-fn dot(one: &[i8], other: &[i8]) -> i32 {
-    one.iter().zip(other).fold(0_i32, |sum, (a, b)| sum.wrapping_add(i32::from(*a) * i32::from(*b)))
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn cosine(one: &[f32], other: &[f32]) -> f32 {
+        let product = |a: &[f32], b: &[f32]| a.iter().zip(b).map(|(a, b)| a * b).sum::<f32>();
+        product(one, other) / (product(one, one) * product(other, other)).sqrt()
+    }
+
+    proptest! {
+        #[test]
+        fn bytes_keep_the_cosine(values in prop::collection::vec((-1.0_f32..1.0, -1.0_f32..1.0), 64..400)) {
+            let (one, other): (Vec<f32>, Vec<f32>) = values.into_iter().unzip();
+
+            let similarity = Row::of(&one).similarity(&Row::of(&other));
+
+            prop_assert!((similarity - cosine(&one, &other)).abs() < 0.01);
+        }
+
+        #[test]
+        fn the_search_finds_what_looking_at_each_row_finds(
+            vectors in prop::collection::vec(prop::collection::vec(-1.0_f32..1.0, 37), 1..40),
+            gone in prop::collection::vec(0_usize..50, 0..8),
+        ) {
+            let mut kept: Vec<Row> = vectors.iter().map(|vector| Row::of(vector)).collect();
+            let mut rows = Rows::new(37);
+            for row in &kept {
+                prop_assert!(rows.push(row));
+            }
+            for place in gone {
+                prop_assert_eq!(rows.swap_remove(place), place < kept.len());
+                if place < kept.len() {
+                    kept.swap_remove(place);
+                }
+            }
+            let asked = Row::of(&vectors[0]);
+
+            let found = rows.nearest(&asked, 0.1, 3);
+
+            let mut expected: Vec<f32> = kept.iter().map(|row| asked.similarity(row)).filter(|near| *near >= 0.1).collect();
+            expected.sort_by(|one, other| other.total_cmp(one));
+            expected.truncate(3);
+            prop_assert_eq!(found.iter().map(|near| near.similarity).collect::<Vec<_>>(), expected);
+            for near in found {
+                prop_assert_eq!(asked.similarity(&kept[near.place]), near.similarity);
+            }
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_vector_is_near_to_nothing() {
+        let mut rows = Rows::new(2);
+
+        assert!(!rows.push(&Row::of(&[1.0, 0.0, 0.0])));
+        assert!(rows.push(&Row::of(&[f32::NAN, f32::INFINITY])));
+        assert!(rows.push(&Row::of(&[0.0, 0.0])));
+        assert!(rows.nearest(&Row::of(&[1.0, 0.0]), 0.5, 9).is_empty());
+        assert!(rows.nearest(&Row::of(&[1.0]), -1.0, 9).is_empty());
+        assert!(rows.nearest(&Row::of(&[1.0, 0.0]), -1.0, 0).is_empty());
+    }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::LazyLock;
 
+use crate::onnx::tensors;
 use crate::tokenizer::tokens;
 
 /// Numbers of a vector.
@@ -10,32 +11,25 @@ pub const DIMENSIONS: usize = 384;
 pub type Vector = [f32; DIMENSIONS];
 
 /// The model in ONNX's format, quantised to bytes; sha256 6cda6b0eddf3977ec0e1ba618cf304de4823297be24d414950f688db021dac5e.
-static MODEL: &[u8] = include_bytes!("../model/minilm-l6-v2-int8.onnx");
+pub(crate) static MODEL: &[u8] = include_bytes!("../model/minilm-l6-v2-int8.onnx");
 /// The table's name in it.
-const NAME: &[u8] = b"wordE_quantized";
+const NAME: &str = "wordE_quantized";
 /// Its rows: the words of the vocabulary.
 const ROWS: usize = 30_522;
 /// What a byte of it stands for: `(byte - ZERO) * SCALE`, as the file says under `wordE_zero_point` and `wordE_scale`.
 const ZERO: f32 = 83.0;
 const SCALE: f32 = 0.006_104_801;
 
-static TABLE: LazyLock<&'static [u8]> = LazyLock::new(|| find(MODEL).unwrap_or_default());
+static TABLE: LazyLock<&'static [u8]> = LazyLock::new(|| {
+    let table = tensors(MODEL).remove(NAME);
+    table.filter(|table| Some(table.len()) == ROWS.checked_mul(DIMENSIONS)).unwrap_or_default()
+});
 
-/// The bytes of the table: in a tensor of ONNX (a protobuf message) the name stands before the raw data, which begin
-/// with the tag of field 9 and their length.
-fn find(model: &'static [u8]) -> Option<&'static [u8]> {
-    let size = ROWS.checked_mul(DIMENSIONS)?;
-    let mut head = vec![0x4a];
-    let mut rest = size;
-    while rest >= 0x80 {
-        head.push(u8::try_from(rest & 0x7f).ok()? | 0x80);
-        rest >>= 7;
-    }
-    head.push(u8::try_from(rest).ok()?);
-    memchr::memmem::find_iter(model, NAME).find_map(|place| {
-        let data = model.get(place.checked_add(NAME.len())?..)?.strip_prefix(head.as_slice())?;
-        data.get(..size)
-    })
+/// The input vector of a token; nothing for one that the table does not have.
+pub(crate) fn row(token: u32) -> impl Iterator<Item = f32> {
+    let begin = (token as usize).saturating_mul(DIMENSIONS);
+    let row = TABLE.get(begin..begin.saturating_add(DIMENSIONS)).unwrap_or_default();
+    row.iter().map(|byte| (f32::from(*byte) - ZERO) * SCALE)
 }
 
 /// The mean of the input vectors of a text's first `limit` tokens; zeros for a text without any.

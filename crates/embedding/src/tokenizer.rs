@@ -54,6 +54,11 @@ pub fn tokens(text: &str) -> impl Iterator<Item = u32> {
     })
 }
 
+/// Whether a word in lower case is one that the model knows as a whole.
+pub fn is_word(word: &str) -> bool {
+    PIECES.begins.contains_key(word)
+}
+
 /// Reads a word as the longest pieces that there are, from its beginning.
 fn read(word: &str, out: &mut Vec<u32>) {
     let pieces = &*PIECES;

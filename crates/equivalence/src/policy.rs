@@ -1,34 +1,85 @@
 //! The decision: similar enough, and no guard objects.
 
-use crate::Reading;
+use crate::alignment::Alignment;
+use crate::clause::Manner;
+use crate::order;
+use crate::reading::{Reading, Term};
+use crate::words;
 
 /// How strict the guards are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Guard {
-    /// Every content word of one text needs its counterpart in the other.
+    /// Every word that carries meaning needs its counterpart in the other text.
     Strict,
-    /// What is measured to be safe enough for most.
+    /// Words that add little may be without one, as the "best" of a list or the "and why" behind a question.
     #[default]
     Standard,
 }
 
 /// What keeps two texts from sharing an answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Mismatch {
     /// Not similar enough.
     Similarity,
     /// One of them is not eligible at all.
     Ineligible,
-    /// Their words differ.
+    /// Numbers differ.
+    Number,
+    /// Code, a quotation, an address or an identifier differs.
+    Verbatim,
+    /// One of them negates.
+    Negation,
+    /// A word stands against its opposite.
+    Opposite,
+    /// A name stands against another, or against none.
+    Name,
+    /// The same words in other parts.
+    Order,
+    /// They ask for other kinds of answers.
+    Question,
+    /// One has alternatives.
+    Conjunction,
+    /// They speak of other persons.
+    Pronoun,
+    /// How much, how often, which one, when: not the same.
+    Scope,
+    /// A word that carries meaning has no counterpart.
     Words,
 }
 
 impl Mismatch {
+    /// All of them.
+    pub const ALL: [Mismatch; 13] = [
+        Mismatch::Similarity,
+        Mismatch::Ineligible,
+        Mismatch::Number,
+        Mismatch::Verbatim,
+        Mismatch::Negation,
+        Mismatch::Opposite,
+        Mismatch::Name,
+        Mismatch::Order,
+        Mismatch::Question,
+        Mismatch::Conjunction,
+        Mismatch::Pronoun,
+        Mismatch::Scope,
+        Mismatch::Words,
+    ];
+
     /// The word for metrics and explanations.
     pub fn as_str(self) -> &'static str {
         match self {
             Mismatch::Similarity => "similarity",
             Mismatch::Ineligible => "ineligible",
+            Mismatch::Number => "number",
+            Mismatch::Verbatim => "verbatim",
+            Mismatch::Negation => "negation",
+            Mismatch::Opposite => "opposite",
+            Mismatch::Name => "name",
+            Mismatch::Order => "order",
+            Mismatch::Question => "question",
+            Mismatch::Conjunction => "conjunction",
+            Mismatch::Pronoun => "pronoun",
+            Mismatch::Scope => "scope",
             Mismatch::Words => "words",
         }
     }
@@ -54,18 +105,132 @@ impl Policy {
     /// # Errors
     /// What stands against it.
     pub fn accept(&self, asked: &Reading, stored: &Reading, similarity: f32) -> Result<(), Mismatch> {
+        let agreement = agreement(asked, stored, self.guard)?;
+        let needed = match agreement {
+            Agreement::Whole => self.threshold,
+            Agreement::Almost => 1.0 - (1.0 - self.threshold) * ALMOST,
+        };
         // A similarity that is not a number is refused as well.
-        if similarity >= self.floor() { compare(asked, stored, self.guard) } else { Err(Mismatch::Similarity) }
+        if similarity >= needed { Ok(()) } else { Err(Mismatch::Similarity) }
     }
 }
 
-/// Whether the guards find that two texts ask the same.
+/// How far two texts may be apart that miss a word, as a share of what others may.
+const ALMOST: f32 = 0.3;
+/// Words with a counterpart that a text needs before one without is forgiven.
+const ENOUGH: usize = 3;
+
+/// What the guards find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Agreement {
+    /// Every word has its counterpart.
+    Whole,
+    /// All but one of a longer text.
+    Almost,
+}
+
+/// Whether the guards find that two texts ask the same, word for word. Which of them is which does not matter.
 ///
 /// # Errors
 /// The first guard that objects.
-pub fn compare(one: &Reading, other: &Reading, _guard: Guard) -> Result<(), Mismatch> {
+pub fn compare(one: &Reading, other: &Reading, guard: Guard) -> Result<(), Mismatch> {
+    match agreement(one, other, guard)? {
+        Agreement::Whole => Ok(()),
+        Agreement::Almost => Err(Mismatch::Words),
+    }
+}
+
+fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, Mismatch> {
     if one.ineligible().is_some() || other.ineligible().is_some() {
         return Err(Mismatch::Ineligible);
     }
-    if one.words() == other.words() { Ok(()) } else { Err(Mismatch::Words) }
+    let checks = [
+        (one.numbers == other.numbers, Mismatch::Number),
+        (one.verbatim == other.verbatim, Mismatch::Verbatim),
+        (one.negations == other.negations, Mismatch::Negation),
+        (one.frame.agrees(&other.frame, guard), Mismatch::Question),
+        (alternatives_agree(one, other, guard), Mismatch::Conjunction),
+        (one.pronouns == other.pronouns && persons_agree(one, other), Mismatch::Pronoun),
+        (scopes_agree(one, other, guard) && tenses_agree(one, other) && particles_agree(one, other), Mismatch::Scope),
+    ];
+    if let Some((_, mismatch)) = checks.into_iter().find(|(agrees, _)| !agrees) {
+        return Err(mismatch);
+    }
+    words_agree(one, other, guard)
 }
+
+/// Whether every word that carries meaning has its counterpart, in its part.
+fn words_agree(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, Mismatch> {
+    let Alignment { pairs, left } = Alignment::of(one, other);
+    let is_listing = one.frame.lists();
+    let is_praise = |term: &Term| matches!(term.stem.as_str(), "good" | "great");
+    let counts = |term: &&&Term| guard == Guard::Strict || !(term.is_filler || is_listing && is_praise(term));
+    let [ours, theirs] = left.each_ref().map(|left| left.iter().filter(counts).copied().collect::<Vec<&Term>>());
+    let is_opposed = |left: &[&Term], terms: &[Term]| {
+        left.iter().any(|term| terms.iter().any(|other| words::are_opposites(&term.stem, &other.stem)))
+    };
+    let is_almost =
+        guard == Guard::Standard && is_listing && ours.len().saturating_add(theirs.len()) == 1 && pairs.len() >= ENOUGH;
+    if is_opposed(&ours, &other.terms) || is_opposed(&theirs, &one.terms) {
+        Err(Mismatch::Opposite)
+    } else if ours.iter().chain(&theirs).any(|term| term.is_name) {
+        Err(Mismatch::Name)
+    } else if !(ours.is_empty() && theirs.is_empty() || is_almost) {
+        Err(Mismatch::Words)
+    } else if !order::agrees(&one.terms, &other.terms, &pairs) {
+        Err(Mismatch::Order)
+    } else if is_almost {
+        Ok(Agreement::Almost)
+    } else {
+        Ok(Agreement::Whole)
+    }
+}
+
+/// Whether both have alternatives, or none. Where the question is not between them, a further one may be an example.
+fn alternatives_agree(one: &Reading, other: &Reading, guard: Guard) -> bool {
+    if one.has_or == other.has_or {
+        return true;
+    }
+    let plain = if one.has_or { other } else { one };
+    guard == Guard::Standard && !plain.has_and && !one.frame.is_yes_or_no()
+}
+
+/// Whether both say the same of how much, how often and which one. "Best" and "ever" add nothing to what a list is asked of.
+fn scopes_agree(one: &Reading, other: &Reading, guard: Guard) -> bool {
+    let is_listing = one.frame.lists() && guard == Guard::Standard;
+    let counts = |group: &&usize| !is_listing || !words::is_emphasis(**group);
+    one.scope.iter().filter(counts).eq(other.scope.iter().filter(counts)) && one.restricted == other.restricted
+}
+
+/// "How do I" and "how do you" are one, "can I" and "can you" are not.
+fn persons_agree(one: &Reading, other: &Reading) -> bool {
+    let crossed = one.speaker != other.speaker && one.listener != other.listener;
+    !crossed || one.frame.manner == Manner::HowTo
+}
+
+fn tenses_agree(one: &Reading, other: &Reading) -> bool {
+    let past = |reading: &Reading| reading.past && !reading.present;
+    let present = |reading: &Reading| reading.present && !reading.past;
+    !(past(one) && present(other) || present(one) && past(other))
+}
+
+/// Whether no particle stands against its opposite.
+fn particles_agree(one: &Reading, other: &Reading) -> bool {
+    let only = |reading: &Reading, of: &Reading| -> Vec<&'static str> {
+        reading.particles.iter().filter(|particle| !of.particles.contains(particle)).copied().collect()
+    };
+    let (ours, theirs) = (only(one, other), only(other, one));
+    !ours.iter().any(|particle| theirs.iter().any(|other| words::are_opposites(particle, other)))
+}
+
+// TUNING-BEGIN
+#[doc(hidden)]
+pub fn dump(one: &Reading, other: &Reading) -> (&'static str, String, String, usize, usize) {
+    let words =
+        |left: &[&Term]| left.iter().filter(|t| !t.is_filler).map(|t| t.stem.clone()).collect::<Vec<_>>().join(",");
+    let r = agreement(one, other, Guard::Standard)
+        .map_or_else(Mismatch::as_str, |a| if a == Agreement::Almost { "almost" } else { "ok" });
+    let Alignment { left: [a, b], .. } = Alignment::of(one, other);
+    (r, words(&a), words(&b), one.terms.len(), other.terms.len())
+}
+// TUNING-END

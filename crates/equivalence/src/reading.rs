@@ -1,21 +1,68 @@
-//! What the guards compare of a text.
+//! What a text says, as far as the guards compare it: parsed once, bounded, and small enough to keep beside a cached
+//! answer.
 
-/// A longer text is not compared.
+use crate::clause::{Frame, Manner};
+use crate::stem::stem;
+use crate::tokens::{Kind, Token, tokens};
+use crate::words;
+
+/// A longer text is not read.
 pub const MOST_BYTES: usize = 4096;
+/// Nor is one with more words that carry meaning.
+const MOST_TERMS: usize = 128;
 
-/// What a text says, parsed once.
-#[derive(Clone, Debug)]
+/// What a text says.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Reading {
-    words: Vec<String>,
     reason: Option<Reason>,
+    pub(crate) frame: Frame,
+    /// The words that carry meaning, in their order.
+    pub(crate) terms: Vec<Term>,
+    /// Sorted: numbers; code, quotations, addresses and identifiers; groups of words that say how much or which.
+    pub(crate) numbers: Vec<String>,
+    pub(crate) verbatim: Vec<String>,
+    pub(crate) scope: Vec<usize>,
+    /// What stands behind an "only".
+    pub(crate) restricted: Vec<String>,
+    /// Third persons in their order.
+    pub(crate) pronouns: Vec<&'static str>,
+    pub(crate) negations: usize,
+    pub(crate) has_or: bool,
+    pub(crate) has_and: bool,
+    pub(crate) speaker: bool,
+    pub(crate) listener: bool,
+    /// Past forms, and present ones.
+    pub(crate) past: bool,
+    pub(crate) present: bool,
+    /// Particles of direction, sorted.
+    pub(crate) particles: Vec<&'static str>,
 }
+
+/// A word that carries meaning.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Term {
+    pub(crate) stem: String,
+    /// The preposition that it stands behind.
+    pub(crate) role: Role,
+    /// Whether it is one of a row: "X and Y".
+    pub(crate) row: Option<usize>,
+    pub(crate) is_name: bool,
+    /// Whether the model knows the word as a whole, as it is written.
+    pub(crate) is_known: bool,
+    pub(crate) is_filler: bool,
+    /// Whether it is what an "is it" says: "is it safe to …".
+    pub(crate) is_judgement: bool,
+}
+
+/// What a word is to the others, by the preposition before it; `None` without one.
+pub(crate) type Role = Option<&'static str>;
 
 /// Why a text has no place in the semantic tier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Nothing is said.
     Empty,
-    /// Longer than [`MOST_BYTES`].
+    /// Longer than [`MOST_BYTES`], or of too many words.
     TooLong,
     /// It points at something outside of it: "this photo", "the text above".
     Deictic,
@@ -41,22 +88,261 @@ impl Reason {
 impl Reading {
     /// Reads a text. Of one longer than [`MOST_BYTES`] nothing is read.
     pub fn of(text: &str) -> Reading {
-        let reason = match text.len() {
-            0 => Some(Reason::Empty),
-            1..=MOST_BYTES => None,
-            _ => Some(Reason::TooLong),
-        };
-        let words =
-            if reason.is_none() { text.split_whitespace().map(str::to_lowercase).collect() } else { Vec::new() };
-        Reading { words, reason }
+        let refused = |reason| Reading { reason: Some(reason), ..Reading::default() };
+        if text.len() > MOST_BYTES {
+            return refused(Reason::TooLong);
+        }
+        let (tokens, is_english) = tokens(text);
+        if tokens.iter().all(|token| matches!(token.kind, Kind::Mark | Kind::Break)) {
+            return refused(Reason::Empty);
+        }
+        if !is_english {
+            return refused(Reason::Language);
+        }
+        let words = lower(&tokens);
+        let all: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        if let Some(reason) = outside(&all) {
+            return refused(reason);
+        }
+        let reading = Reader::default().read(&in_short(&words));
+        if reading.terms.len() > MOST_TERMS { refused(Reason::TooLong) } else { reading }
     }
 
     /// Why the text has no place in the semantic tier; `None` if it has.
     pub fn ineligible(&self) -> Option<Reason> {
         self.reason
     }
+}
 
-    pub(crate) fn words(&self) -> &[String] {
-        &self.words
+/// What the words point at outside of the text.
+fn outside(words: &[&str]) -> Option<Reason> {
+    for place in 0..words.len() {
+        let rest = words.get(place..).unwrap_or_default();
+        if words::is_of_time(rest) {
+            return Some(Reason::TimeDependent);
+        }
+        if rest.first().is_some_and(|word| words::is_deictic(word)) || matches!(rest, ["is" | "does" | "mean", "that"])
+        {
+            return Some(Reason::Deictic);
+        }
+    }
+    None
+}
+
+/// A token in lower case.
+struct Word {
+    text: String,
+    kind: Kind,
+    is_name: bool,
+}
+
+/// Words in lower case; names of letters and a slash or hyphen fall apart.
+fn lower(tokens: &[Token<'_>]) -> Vec<Word> {
+    let capitals = tokens.iter().filter(|token| token.is_capital && !words::is_function(&token.text)).count();
+    let long = tokens.iter().filter(|token| token.kind == Kind::Word && !words::is_function(&token.text)).count();
+    // In a title every word has a capital.
+    let is_title = long > 2 && capitals.saturating_mul(5) > long.saturating_mul(4);
+    let mut words: Vec<Word> = Vec::with_capacity(tokens.len());
+    for token in tokens {
+        let begins = words.last().is_none_or(|last: &Word| matches!(last.text.as_str(), "." | "?" | "!" | ":" | "\n"));
+        let is_name = token.is_capital
+            && (!begins || token.text.chars().skip(1).any(char::is_uppercase))
+            && !is_title
+            && token.text.len() > 1;
+        let splits = matches!(token.kind, Kind::Word | Kind::Name)
+            && token.text.contains(['/', '-'])
+            && token.text.matches('/').count() < 2
+            && !token.text.starts_with('/')
+            && token.text.chars().all(|letter| letter.is_alphabetic() || matches!(letter, '/' | '-' | '\''));
+        if splits {
+            let parts = token.text.split(['/', '-']).filter(|part| !part.is_empty());
+            words.extend(parts.map(|part| Word { text: part.to_lowercase(), kind: Kind::Word, is_name }));
+        } else {
+            let text = match token.kind {
+                Kind::Word => token.text.to_lowercase(),
+                Kind::Name if token.text.len() <= SHORT_NAME => token.text.to_lowercase(),
+                Kind::Number | Kind::Code | Kind::Quote | Kind::Name | Kind::Mark | Kind::Break => {
+                    token.text.to_string()
+                }
+            };
+            words.push(Word { text, kind: token.kind, is_name });
+        }
+    }
+    words
+}
+
+/// `C++`, `B12`, `5km`: in names so short, case says nothing.
+const SHORT_NAME: usize = 5;
+
+/// The words with phrases put into fewer of them.
+fn in_short(words: &[Word]) -> Vec<Word> {
+    let mut short: Vec<Word> = Vec::with_capacity(words.len());
+    let mut place = 0_usize;
+    while let Some(word) = words.get(place) {
+        let rest = words.get(place..).unwrap_or_default();
+        let begins = |phrase: &&words::Phrase| {
+            (!phrase.is_opening || short.is_empty())
+                && rest.len() >= phrase.words.len()
+                && rest.iter().zip(&phrase.words).all(|(word, part)| word.kind == Kind::Word && word.text == *part)
+        };
+        match words::phrases_of(&word.text).iter().find(begins) {
+            Some(phrase) => {
+                let part = |part: &&str| Word { text: (*part).to_owned(), kind: Kind::Word, is_name: false };
+                short.extend(phrase.meaning.iter().map(part));
+                place = place.saturating_add(phrase.words.len());
+            }
+            None => {
+                short.push(Word { text: word.text.clone(), kind: word.kind, is_name: word.is_name });
+                place = place.saturating_add(1);
+            }
+        }
+    }
+    short
+}
+
+/// Reads word after word.
+#[derive(Default)]
+struct Reader {
+    reading: Reading,
+    role: Role,
+    /// Whether the last term is to be joined with the next in a row.
+    joins: bool,
+    rows: usize,
+    judges: bool,
+    /// Whether an "only" waits for its word.
+    restricts: bool,
+}
+
+impl Reader {
+    fn read(mut self, words: &[Word]) -> Reading {
+        let texts: Vec<&str> = words.iter().map(|word| word.text.as_str()).collect();
+        self.reading.frame = Frame::of(&texts);
+        for (place, word) in words.iter().enumerate() {
+            match word.kind {
+                Kind::Word => {
+                    self.word(word, texts.get(..place).unwrap_or_default(), texts.get(place..).unwrap_or_default())
+                }
+                Kind::Number => self.reading.numbers.push(word.text.clone()),
+                Kind::Code | Kind::Quote | Kind::Name => self.reading.verbatim.push(word.text.clone()),
+                Kind::Mark => self.mark(&word.text),
+                Kind::Break => {}
+            }
+            if matches!(word.kind, Kind::Number | Kind::Name) {
+                self.role = None;
+            }
+        }
+        self.reading.numbers.sort_unstable();
+        self.reading.verbatim.sort_unstable();
+        self.reading.scope.sort_unstable();
+        self.reading.particles.sort_unstable();
+        self.reading
+    }
+
+    fn mark(&mut self, mark: &str) {
+        match mark {
+            "," | "/" | "&" => self.joins = true,
+            "+" | "*" | "=" | "^" | "<" | ">" | "%" => self.reading.verbatim.push(mark.to_owned()),
+            _ => {}
+        }
+    }
+
+    fn word(&mut self, word: &Word, before: &[&str], rest: &[&str]) {
+        let text = word.text.strip_suffix("'s").unwrap_or(&word.text);
+        self.small(text, before);
+        match text {
+            "and" | "or" | "vs" | "versus" => self.joins = true,
+            "it" => self.judges = matches!(before, ["is"] | [.., "is"]) || matches!(rest, [_, "is", ..]),
+            _ => {
+                if let Some(preposition) = preposition(text, rest) {
+                    self.role = Some(preposition);
+                }
+            }
+        }
+        let stem = stem(text);
+        self.restricts |= text == "only";
+        if let Some(group) = words::scope(&stem) {
+            self.reading.scope.push(group);
+        } else if !words::is_function(text) || word.is_name {
+            self.term(stem, text, word.is_name);
+        }
+    }
+
+    fn term(&mut self, stem: String, word: &str, is_name: bool) {
+        let row = match self.reading.terms.last_mut() {
+            Some(last) if self.joins => {
+                self.role = self.role.or(last.role);
+                if last.row.is_none() {
+                    self.rows = self.rows.saturating_add(1);
+                    last.row = Some(self.rows);
+                }
+                last.row
+            }
+            Some(_) | None => None,
+        };
+        let is_filler = words::is_filler(&stem) && !is_name;
+        let is_judgement = std::mem::take(&mut self.judges);
+        if std::mem::take(&mut self.restricts) {
+            self.reading.restricted.push(stem.clone());
+        }
+        let is_known = embedding::is_word(word);
+        self.reading.terms.push(Term { stem, role: self.role.take(), row, is_name, is_known, is_filler, is_judgement });
+        self.joins = false;
+    }
+
+    /// What small words say.
+    fn small(&mut self, word: &str, before: &[&str]) {
+        let reading = &mut self.reading;
+        match word {
+            "not" | "no" | "nor" | "none" | "nobody" | "nothing" | "nowhere" | "without" | "non" | "neither"
+            | "unless" => {
+                reading.negations = reading.negations.saturating_add(1);
+            }
+            "or" => reading.has_or = true,
+            "and" => reading.has_and = true,
+            "i" | "me" | "my" | "mine" | "myself" | "we" | "us" | "our" | "ours" => reading.speaker = true,
+            "you" | "your" | "yours" | "yourself" => reading.listener = true,
+            "was" | "were" | "did" | "had" => reading.past = true,
+            "is" | "are" | "am" | "do" | "does" | "has" | "have" => {
+                reading.present |=
+                    !matches!(before.last(), Some(&("should" | "would" | "could" | "must" | "can" | "will" | "to")));
+            }
+            _ => {}
+        }
+        let pronoun = THIRD.iter().find(|group| group.contains(&word));
+        reading.pronouns.extend(pronoun.and_then(|group| group.first()));
+        reading.particles.extend(PARTICLES.iter().find(|particle| **particle == word));
+    }
+}
+
+/// Pronouns of third persons, in groups of one person and case.
+const THIRD: [&[&str]; 6] = [&["he"], &["him"], &["his"], &["she"], &["her", "hers"], &["herself", "himself"]];
+
+/// Which way: their difference is a difference, where the word is missing it may be implied.
+const PARTICLES: [&str; 14] =
+    ["up", "down", "on", "off", "in", "out", "before", "after", "above", "below", "over", "under", "with", "without"];
+
+/// A word as a preposition; "to" before a verb is none, as far as that can be told.
+fn preposition(word: &str, rest: &[&str]) -> Role {
+    let known = PREPOSITIONS.iter().find(|preposition| **preposition == word).copied();
+    if word == "to" && rest.get(1).is_none_or(|next| words::is_verb(next)) { None } else { known }
+}
+
+const PREPOSITIONS: [&str; 25] = [
+    "of", "in", "on", "at", "by", "for", "with", "about", "against", "between", "into", "through", "during", "before",
+    "after", "above", "below", "to", "from", "over", "under", "than", "as", "via", "without",
+];
+
+impl Frame {
+    /// The frame of a text of which the words are given in short.
+    fn of(words: &[&str]) -> Frame {
+        let mut frame = Frame::default();
+        for (place, word) in words.iter().enumerate() {
+            let next = words.get(place.saturating_add(1)).copied().unwrap_or_default();
+            frame.see(word, next, place);
+        }
+        if frame.manner == Manner::None {
+            frame.manner = Manner::Told;
+        }
+        frame
     }
 }

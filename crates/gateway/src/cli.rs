@@ -1,5 +1,6 @@
 //! The command line: one file a subcommand, and what they share.
 
+pub mod cache;
 pub mod check;
 pub mod demo;
 pub mod keys;
@@ -32,6 +33,9 @@ pub enum Command {
     Demo(demo::Options),
     /// Read the configuration, reach every provider, and tell what is wrong.
     Check,
+    /// Measure how well the semantic cache tells texts apart.
+    #[command(subcommand)]
+    Cache(cache::Command),
     /// Make, list, rotate and revoke gateway keys.
     #[command(subcommand)]
     Keys(keys::Command),

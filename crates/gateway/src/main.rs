@@ -4,7 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
-use gateway::cli::{Arguments, Command, check, demo, keys, models, route, serve};
+use gateway::cli::{Arguments, Command, cache, check, demo, keys, models, route, serve};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -14,6 +14,7 @@ fn main() -> ExitCode {
     let outcome = match command.unwrap_or(Command::Serve(serve::Options::default())) {
         Command::Serve(options) => run(serve::run(config, options)),
         Command::Demo(options) => run(demo::run(config, options)),
+        Command::Cache(command) => cache::run(command),
         Command::Check => run(check::run(config)),
         Command::Keys(command) => run(keys::run(config, command)),
         Command::Route(options) => run(route::run(config, options)),
