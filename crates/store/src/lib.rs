@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod cache;
 mod database;
 mod error;
 pub mod journal;
@@ -15,6 +16,7 @@ mod usage;
 
 pub use account::{ANONYMOUS, Entry, Hold, HoldId, Period, Position, Total};
 pub use audit::AuditRow;
+pub use cache::CachedAnswer;
 pub use database::{Location, Store};
 pub use error::Error;
 pub use keys::Key;
