@@ -17,7 +17,7 @@ const NAME: &[u8] = b"wordE_quantized";
 const ROWS: usize = 30_522;
 /// What a byte of it stands for: `(byte - ZERO) * SCALE`, as the file says under `wordE_zero_point` and `wordE_scale`.
 const ZERO: f32 = 83.0;
-const SCALE: f32 = 0.006104800850152969;
+const SCALE: f32 = 0.006_104_801;
 
 static TABLE: LazyLock<&'static [u8]> = LazyLock::new(|| find(MODEL).unwrap_or_default());
 

@@ -1,0 +1,15 @@
+//! Whether two texts ask the same thing, so that the answer to one may serve the other.
+//!
+//! A similarity of vectors proposes, and every guard must agree: a wrong answer is worse than a miss, so whatever is in
+//! doubt differs. [`canonical`] is the cheap tier: texts with equal canonical words get each other's answers without any
+//! further check. [`Reading`] is what the guards compare, parsed once a text; [`Policy`] is the decision.
+
+mod calibration;
+mod canonical;
+mod policy;
+mod reading;
+
+pub use calibration::{Calibration, CalibrationError};
+pub use canonical::canonical;
+pub use policy::{Guard, Mismatch, Policy, compare};
+pub use reading::{MOST_BYTES, Reading, Reason};
