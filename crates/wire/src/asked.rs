@@ -250,7 +250,9 @@ impl<'a> Scanner<'a> {
         loop {
             let rest = self.bytes.get(self.at..).unwrap_or_default();
             match memchr::memchr2(b'"', b'\\', rest) {
-                Some(place) if rest.get(place) == Some(&b'\\') => self.at = self.at.saturating_add(place).saturating_add(2),
+                Some(place) if rest.get(place) == Some(&b'\\') => {
+                    self.at = self.at.saturating_add(place).saturating_add(2)
+                }
                 Some(place) => {
                     self.at = self.at.saturating_add(place).saturating_add(1);
                     break;
@@ -325,13 +327,15 @@ mod tests {
         ] {
             assert_ne!(of(&chat(messages.clone(), json!({}))), plain, "{messages}");
         }
-        let huge = |seed: &str| of(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],"seed":{seed}}}"#));
+        let huge =
+            |seed: &str| of(&format!(r#"{{"model":"m","messages":[{{"role":"user","content":"a"}}],"seed":{seed}}}"#));
         assert_ne!(huge("18446744073709551617"), huge("18446744073709551618"));
     }
 
     #[test]
     fn the_question_is_the_last_text_of_the_user() {
-        let question = |messages: Value| of(&chat(messages, json!({}))).question.map(|question| (question.text, question.turns));
+        let question =
+            |messages: Value| of(&chat(messages, json!({}))).question.map(|question| (question.text, question.turns));
         let user = |text: &str| json!({"role": "user", "content": text});
         assert_eq!(question(json!([user("a \"b\" é")])), Some(("a \"b\" é".to_owned(), Some(1))));
         let (system, said) = (json!({"role": "system", "content": "s"}), json!({"role": "assistant", "content": "x"}));

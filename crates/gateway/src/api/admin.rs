@@ -12,7 +12,7 @@ use crate::refusal::Refusal;
 const ACTOR: &str = "admin API";
 
 /// Reads a body of ours: unknown fields are refused by name.
-fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
+pub(super) fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let reader = &mut serde_json::Deserializer::from_slice(body);
     serde_path_to_error::deserialize(reader).map_err(|error| {
         let path = error.path().to_string();
