@@ -4,6 +4,7 @@ pub mod access;
 mod admin;
 mod breakers;
 mod budget;
+mod cache;
 mod chat;
 mod completions;
 mod embeddings;
@@ -27,6 +28,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use serde::Deserialize;
 use wire::Problem;
 
+use crate::cache::{Outcome, Tier};
 use crate::call::{Head, Surface};
 use crate::clock::Instant;
 use crate::keys::Caller;
@@ -68,11 +70,15 @@ pub fn router(worker: Arc<Worker>) -> Router {
         .route_layer(from_fn_with_state(gateway.clone(), access::scraper));
     let reader = Router::new()
         .route("/api/budget", get(budget::show))
+        .route("/api/cache/stats", get(cache::stats))
         .route("/api/circuit-breakers", get(breakers::show))
         .route_layer(from_fn_with_state(gateway.clone(), access::reader));
     let admin = Router::new()
         .route("/api/feedback", post(feedback::give))
         .route("/api/admin/routing", get(admin::routing::show).put(admin::routing::change))
+        .route("/api/cache/entries", get(cache::entries))
+        .route("/api/cache/invalidate", post(cache::invalidate))
+        .route("/api/cache/feedback", post(cache::feedback))
         .route("/api/admin/keys", get(admin::keys::list).post(admin::keys::create))
         .route("/api/admin/keys/{id}", patch(admin::keys::update).delete(admin::keys::revoke))
         .route("/api/admin/keys/{id}/rotate", post(admin::keys::rotate))
@@ -147,8 +153,8 @@ fn render(reply: Reply) -> Response {
         ReplyBody::Again(answer) => Some(answer.clone()),
         ReplyBody::Whole(_)
         | ReplyBody::Raw(..)
+        | ReplyBody::Events(_)
         | ReplyBody::Stream(_)
-        | ReplyBody::Streamed(_)
         | ReplyBody::Recorded(_) => None,
     };
     let mut media_type = None;
@@ -158,8 +164,8 @@ fn render(reply: Reply) -> Response {
             media_type = HeaderValue::try_from(kind).ok();
             (axum::body::Body::from(body), false)
         }
+        ReplyBody::Events(body) => (axum::body::Body::from(body), true),
         ReplyBody::Stream(body) => (axum::body::Body::new(body), true),
-        ReplyBody::Streamed(bytes) => (axum::body::Body::from(bytes), true),
         ReplyBody::Recorded(body) => (axum::body::Body::new(body), true),
         ReplyBody::Again(answer) => (axum::body::Body::from(answer.body.clone()), answer.is_stream),
     };
@@ -172,7 +178,13 @@ fn render(reply: Reply) -> Response {
         // nginx would hold events back otherwise.
         headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     }
-    let cache = if reply.origin == Origin::Coalesced { "coalesced" } else { "bypass" };
+    let cache = match (reply.origin, reply.cache) {
+        (Origin::Coalesced, _) => "coalesced",
+        (_, Outcome::Found(Tier::Semantic)) => "semantic",
+        (_, Outcome::Found(Tier::Exact | Tier::Normalised)) => "hit",
+        (_, Outcome::Missed) => "miss",
+        (_, Outcome::Bypassed) => "bypass",
+    };
     headers.insert(CACHE, HeaderValue::from_static(cache));
     if let Some(answer) = kept {
         headers.insert(REPLAYED, HeaderValue::from_static("true"));

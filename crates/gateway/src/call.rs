@@ -158,6 +158,10 @@ pub struct Extensions {
     pub budget_key: Option<SecretString>,
     /// `x-cache`: whether the answer may be one that was made for another request of the same key.
     pub cache: Option<bool>,
+    /// `x-cache-threshold`: the least similarity of a question whose answer will do. It can only raise the gateway's.
+    pub cache_threshold: Option<f32>,
+    /// What the header `Cache-Control` says of it.
+    pub cache_control: CacheControl,
     /// `x-strict`: whether a request is refused that cannot be translated without a loss.
     pub strict: bool,
     /// `x-tags`: labels for the log.
@@ -183,6 +187,27 @@ impl PlanWish {
             "escalate" => Some(PlanWish::Escalate),
             _ => None,
         }
+    }
+}
+
+/// The directives of `Cache-Control` that mean something here.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct CacheControl {
+    /// Neither is the answer taken from the cache nor kept in it.
+    pub no_store: bool,
+    /// The answer is made anew, and may be kept.
+    pub no_cache: bool,
+}
+
+impl CacheControl {
+    fn read(headers: &HeaderMap) -> CacheControl {
+        let mut said = CacheControl::default();
+        let values = headers.get_all(header::CACHE_CONTROL).iter().filter_map(|value| value.to_str().ok());
+        for directive in values.flat_map(|value| value.split(',')).map(str::trim) {
+            said.no_store |= directive.eq_ignore_ascii_case("no-store");
+            said.no_cache |= directive.eq_ignore_ascii_case("no-cache") || directive.eq_ignore_ascii_case("max-age=0");
+        }
+        said
     }
 }
 
@@ -325,6 +350,10 @@ impl Extensions {
                 text.parse().ok().filter(|cost| *cost > Nanodollars(0))
             })?,
             cache: source.read("x-cache", "`true` or `false`", |text| text.parse().ok())?,
+            cache_threshold: source.read("x-cache-threshold", "a number from 0 to 1", |text| {
+                text.parse().ok().filter(|threshold| (0.0..=1.0).contains(threshold))
+            })?,
+            cache_control: CacheControl::read(headers),
             strict: source.read("x-strict", "`true` or `false`", |text| text.parse().ok())?.unwrap_or(false),
             budget_key: source.read("x-budget-key", "a gateway key", |text| Some(text.into()))?,
             tags: source

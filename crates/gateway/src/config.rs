@@ -28,6 +28,7 @@ use catalog::{Catalog, Nanodollars, Price};
 use secrecy::{ExposeSecret, SecretString};
 use wire::{Dialect, Quirk};
 
+pub use equivalence::Guard;
 pub use locations::{Locations, Sources};
 pub use names::VIRTUAL_MODELS;
 pub use problem::{Place, Problem, Problems};
@@ -68,6 +69,8 @@ pub struct Config {
     pub aliases: Vec<Alias>,
     /// Names for lists of models.
     pub groups: Vec<Group>,
+    /// What is answered without a provider.
+    pub cache: Cache,
     /// How providers are asked.
     pub upstream: Upstream,
     /// How long to wait for providers.
@@ -149,6 +152,39 @@ pub struct Budget {
     pub assumed_output_tokens: u64,
     /// Gets alerts.
     pub webhook_url: Option<SecretString>,
+}
+
+/// What is answered without a provider.
+#[derive(Clone, Debug)]
+pub struct Cache {
+    /// Whether answers are kept and given again.
+    pub enabled: bool,
+    /// How long an answer is kept.
+    pub ttl: Duration,
+    /// The most answers.
+    pub max_entries: usize,
+    /// The most memory that they take.
+    pub max_bytes: usize,
+    /// Whether they survive a restart.
+    pub persist: bool,
+    /// Whether answers that want tools called are kept, for the very same request.
+    pub tool_calls: bool,
+    /// Whether questions are compared by meaning.
+    pub semantic: bool,
+    /// The calibrated similarity from which two questions may be one, 0 to 1.
+    pub threshold: f64,
+    /// How strict the guards are.
+    pub guard: Guard,
+    /// Messages of the user that a conversation may have to be compared by meaning.
+    pub semantic_turns: usize,
+    /// A provider's embedding model, `provider/model`, in place of the embedded one.
+    pub embedding_model: Option<String>,
+    /// The share of semantic hits that is checked, 0 to 1.
+    pub verify_rate: f64,
+    /// Whether checking may cost money.
+    pub verify_paid: bool,
+    /// The share of semantic hits that may be wrong, 0 to 1.
+    pub max_error_rate: f64,
 }
 
 /// How providers are asked.
@@ -493,6 +529,22 @@ impl Config {
             },
             aliases: Vec::new(),
             groups: Vec::new(),
+            cache: Cache {
+                enabled: false,
+                ttl: zero,
+                max_entries: 0,
+                max_bytes: 0,
+                persist: false,
+                tool_calls: false,
+                semantic: false,
+                threshold: 1.0,
+                guard: Guard::Standard,
+                semantic_turns: 0,
+                embedding_model: None,
+                verify_rate: 0.0,
+                verify_paid: false,
+                max_error_rate: 0.0,
+            },
             upstream: Upstream::default(),
             timeouts: Timeouts {
                 connect: zero,

@@ -10,6 +10,7 @@ use store::{Location, Store};
 use tokio::sync::{OnceCell, mpsc};
 use tracing::{info, warn};
 
+use crate::cache::{self, Cache};
 use crate::clock::{self, Instant};
 use crate::coalesce::Flights;
 use crate::concurrency::Concurrency;
@@ -63,6 +64,8 @@ pub struct Gateway {
     pub rates: Rates,
     /// The money.
     pub ledger: Arc<Ledger>,
+    /// Answers that are given again to the same question.
+    pub cache: Arc<Cache>,
     /// Answers that are given again to whoever sends the same `Idempotency-Key`.
     pub repeats: Arc<Repeats>,
     /// Calls that identical requests can join.
@@ -147,11 +150,22 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
 
     let registry = Arc::new(Registry::new(config, catalog, Arc::new(Metrics::new())));
     let (concurrency, wrong_keys, started) = (Concurrency::default(), WrongKeys::default(), clock::now());
+    let memory = Arc::new(Memory::default());
+    let cache = Cache::new(cache::Parts {
+        registry: registry.clone(),
+        client: client.clone(),
+        ledger: ledger.clone(),
+        memory: memory.clone(),
+        store: store.clone(),
+        shared: shared.clone(),
+        tasks: tasks.clone(),
+    });
     let gateway = Arc::new(Gateway {
         registry,
         client,
         concurrency,
-        memory: Arc::default(),
+        memory,
+        cache: Arc::new(cache),
         tasks,
         store,
         store_health,
@@ -192,6 +206,7 @@ impl Gateway {
         tasks.spawn_companion("memory", looking);
         let stop = ended.clone();
         tasks.spawn_companion("rates", async move { rates.rates.run(stop).await });
+        tasks.spawn_companion("cache", cache::run(self.cache.clone(), self.registry.clone(), ended.clone()));
         tasks.spawn_companion("ledger", ledger::ship::run(self.ledger.clone(), self.store.clone(), ended));
         tasks.spawn_companion("budget alerts", ledger::alerts::watch(self.clone(), alerts));
         tasks.spawn("keys", policy::watch(self.clone()));

@@ -6,6 +6,7 @@
 pub mod admission;
 pub mod affordable;
 pub mod api;
+pub mod cache;
 pub mod call;
 pub mod cli;
 pub mod clock;

@@ -12,6 +12,8 @@ use crate::live::Registry;
 
 /// From this share of the limit on, requests are refused.
 const FULL_PERCENT: u64 = 95;
+/// From this share on, what can be done without makes room.
+const TIGHT_PERCENT: u64 = 80;
 const LOOK: Duration = Duration::from_millis(500);
 /// The page size of every system that has `/proc/self/statm` in the form that is read here.
 const PAGE_BYTES: u64 = 4_096;
@@ -21,12 +23,18 @@ const PAGE_BYTES: u64 = 4_096;
 pub struct Memory {
     resident_bytes: AtomicU64,
     is_full: AtomicBool,
+    is_tight: AtomicBool,
 }
 
 impl Memory {
     /// Whether nothing more should be taken in.
     pub fn is_full(&self) -> bool {
         self.is_full.load(Ordering::Relaxed)
+    }
+
+    /// Whether what can be done without should make room.
+    pub fn is_tight(&self) -> bool {
+        self.is_tight.load(Ordering::Relaxed)
     }
 
     /// The memory that the process occupies; 0 where the system does not tell.
@@ -50,7 +58,10 @@ impl Memory {
     fn look(&self, limit: Option<u64>) {
         let Some(resident) = resident() else { return };
         self.resident_bytes.store(resident, Ordering::Relaxed);
-        let is_full = limit.is_some_and(|limit| resident.saturating_mul(100) > limit.saturating_mul(FULL_PERCENT));
+        let is_above =
+            |percent| limit.is_some_and(|limit| resident.saturating_mul(100) > limit.saturating_mul(percent));
+        self.is_tight.store(is_above(TIGHT_PERCENT), Ordering::Relaxed);
+        let is_full = is_above(FULL_PERCENT);
         if self.is_full.swap(is_full, Ordering::Relaxed) != is_full {
             match is_full {
                 true => warn!(resident, limit, "memory is nearly used up; new requests are refused"),

@@ -10,7 +10,9 @@ use serde_json::value::RawValue;
 
 use crate::admission::{self, Place};
 use crate::affordable::{self, Cap};
+use crate::cache::{self, Hit, Look as CacheLook, OWN_MODEL, OWN_PROVIDER, Outcome};
 use crate::call::{Call, Head, Payload, Surface};
+use crate::clock;
 use crate::coalesce::{self, Answered};
 use crate::gateway::Gateway;
 use crate::idempotency::{Answer, Look, Recording, Ticket};
@@ -34,6 +36,8 @@ pub struct Reply {
     pub rates: RateStatus,
     /// Where it comes from.
     pub origin: Origin,
+    /// What became of it at the cache.
+    pub cache: Outcome,
     /// The answer.
     pub body: ReplyBody,
 }
@@ -56,10 +60,10 @@ pub enum ReplyBody {
     Whole(Bytes),
     /// What is not JSON, of that media type.
     Raw(Bytes, String),
+    /// Server-Sent Events, all of them there.
+    Events(Bytes),
     /// Server-Sent Events.
     Stream(StreamBody),
-    /// The same, all of them at once.
-    Streamed(Bytes),
     /// The same, kept for whoever asks again.
     Recorded(Recording),
     /// What was kept.
@@ -76,22 +80,76 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     let mut record = Record::open(live.metrics.clone(), surface, &head, live.routing.strategy);
     let asked =
         read(gateway, &live, surface, head, body, &mut record).await.map_err(|refusal| record.refuse(refusal))?;
+    if is_embedded_here(&live, &asked.call) {
+        return own_embeddings(gateway, asked, record).await;
+    }
     let look = gateway.repeats.look(&asked.caller.id, &asked.call).await;
     let ticket = match look.map_err(|refusal| record.refuse(refusal))? {
         Some(Look::Again(answer)) => return Ok(again(answer, asked, record)),
         Some(Look::First(ticket)) => Some(ticket),
         None => None,
     };
-    let is_shared = live.config.upstream.coalesce;
-    let reply = match is_shared.then(|| coalesce::identity(&asked.caller.id, &asked.call)).flatten() {
-        Some(identity) => joined(worker, live, asked, record, identity).await?,
-        None if asked.call.payload.is_stream() => streamed(worker, live, asked, record).await?,
-        None => whole(ask(gateway, &worker.client, &live, asked, record).await?),
+    let (reply, outcome) = match gateway.cache.look(&live, &asked.caller, &asked.call).await {
+        CacheLook::Hit(hit) => match given_again(*hit, asked, record) {
+            Ok((reply, outcome)) => (reply, outcome),
+            Err((asked, record)) => (answered(worker, live, asked, record, None).await?, Outcome::Missed),
+        },
+        CacheLook::Miss(inquiry) => {
+            let identity = inquiry.identity();
+            record.inquired(inquiry);
+            (answered(worker, live, asked, record, Some(identity)).await?, Outcome::Missed)
+        }
+        CacheLook::Bypass => (answered(worker, live, asked, record, None).await?, Outcome::Bypassed),
     };
+    let reply = Reply { cache: outcome, ..reply };
     Ok(match ticket {
         Some(ticket) => kept(reply, ticket),
         None => reply,
     })
+}
+
+/// Has a provider answer. `identity` is what requests have in common that may have the same answer, where the cache
+/// says so.
+async fn answered(
+    worker: &Worker,
+    live: Arc<Live>,
+    asked: Asked,
+    record: Record,
+    identity: Option<[u8; 32]>,
+) -> Result<Reply, Refusal> {
+    let is_stream = asked.call.payload.is_stream();
+    let identity = identity.filter(|_| !is_stream).or_else(|| coalesce::identity(&asked.caller.id, &asked.call));
+    match identity.filter(|_| live.config.upstream.coalesce) {
+        Some(identity) => joined(worker, live, asked, record, identity).await,
+        None if is_stream => streamed(worker, live, asked, record).await,
+        None => Ok(whole(ask(&worker.gateway, &worker.client, &live, asked, record).await?)),
+    }
+}
+
+/// An answer from the cache, in the shape that was asked for; the request comes back where it has none.
+#[expect(clippy::result_large_err, reason = "what comes back goes on at once")]
+fn given_again(hit: Hit, asked: Asked, mut record: Record) -> Result<(Reply, Outcome), (Asked, Record)> {
+    let (outcome, target) = (Outcome::Found(hit.tier), hit.target.clone());
+    let (client, call) = (asked.call.surface.client(), asked.call.clone());
+    let body = wire::replay::renamed(client, hit.entry.answer.as_bytes(), &call.request_id, clock::unix_seconds());
+    record.found(hit);
+    let metadata = record.metadata();
+    let body = if call.payload.is_stream() {
+        let include_usage = matches!(&call.payload, Payload::Chat(request) if request.include_usage);
+        match wire::replay::stream(client, &body, include_usage, metadata.get().as_bytes()) {
+            Ok(events) => ReplyBody::Events(events),
+            Err(_) => {
+                record.not_found();
+                return Err((asked, record));
+            }
+        }
+    } else {
+        ReplyBody::Whole(wire::splice::append_member(&body, "x-gateway", metadata.get().as_bytes()).into())
+    };
+    let rates = asked.place.status();
+    record.admitted(asked.place);
+    record.close(StatusCode::OK.as_u16(), None);
+    Ok((Reply { target: Some(target), rates, origin: Origin::Provider, cache: outcome, body }, outcome))
 }
 
 /// The tokens of a prompt: counted by the provider that would answer it where it can, else by our own tokenizer.
@@ -202,6 +260,7 @@ async fn accounted(
     record.used(used);
     let Some(target) = record.target().cloned() else { return Err(record.refuse(Refusal::Internal)) };
     live.vault.keep(&call.caller_id, &target.offer.provider.name, answer.kept.clone());
+    record.keep(&answer.body);
     let metadata = record.metadata();
     record.close(StatusCode::OK.as_u16(), None);
     Ok(Answered { target, body: answer.body, media_type: answer.media_type, metadata, rates })
@@ -210,7 +269,8 @@ async fn accounted(
 fn whole(answered: Answered) -> Reply {
     let Answered { target, body, media_type, metadata, rates } = answered;
     if let Some(media_type) = media_type {
-        return Reply { target: Some(target), rates, origin: Origin::Provider, body: ReplyBody::Raw(body, media_type) };
+        let (origin, cache) = (Origin::Provider, Outcome::Bypassed);
+        return Reply { target: Some(target), rates, origin, cache, body: ReplyBody::Raw(body, media_type) };
     }
     reply(target, &body, &metadata, rates, Origin::Provider)
 }
@@ -218,7 +278,7 @@ fn whole(answered: Answered) -> Reply {
 /// A whole answer with its metadata in it.
 fn reply(target: Target, body: &[u8], metadata: &RawValue, rates: RateStatus, origin: Origin) -> Reply {
     let body = wire::splice::append_member(body, "x-gateway", metadata.get().as_bytes());
-    Reply { target: Some(target), rates, origin, body: ReplyBody::Whole(body.into()) }
+    Reply { target: Some(target), rates, origin, cache: Outcome::Bypassed, body: ReplyBody::Whole(body.into()) }
 }
 
 /// One call for all identical requests that are in flight.
@@ -279,19 +339,50 @@ async fn streamed(worker: &Worker, live: Arc<Live>, asked: Asked, mut record: Re
     match tokio::time::timeout(patience, &mut opening).await {
         Ok(Ok(Begun::Stream(opened, record))) => {
             let target = record.target().cloned();
-            Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(*opened, *record, limits)) })
+            let body = ReplyBody::Stream(StreamBody::begun(*opened, *record, limits));
+            Ok(Reply { target, rates, origin, cache: Outcome::Bypassed, body })
         }
         Ok(Ok(Begun::Whole(answered))) => Ok(match answered.as_stream(&call) {
             Some(bytes) => {
-                Reply { target: Some(answered.target), rates, origin, body: ReplyBody::Streamed(bytes) }
+                let (target, body) = (Some(answered.target), ReplyBody::Events(bytes));
+                Reply { target, rates, origin, cache: Outcome::Bypassed, body }
             }
             None => whole(*answered),
         }),
         Ok(Err(refusal)) => Err(refusal),
         Err(_) => {
-            Ok(Reply { target: None, rates, origin, body: ReplyBody::Stream(StreamBody::waiting(opening, limits)) })
+            let body = ReplyBody::Stream(StreamBody::waiting(opening, limits));
+            Ok(Reply { target: None, rates, origin, cache: Outcome::Bypassed, body })
         }
     }
+}
+
+/// Whether the embedded model is asked for, and no provider has one of its name.
+fn is_embedded_here(live: &Live, call: &Call) -> bool {
+    let model = call.payload.model();
+    let name = model.strip_prefix(OWN_PROVIDER).and_then(|name| name.strip_prefix('/')).unwrap_or(model);
+    call.surface == Surface::Embeddings && name == OWN_MODEL && live.directory.offers_of(model).next().is_none()
+}
+
+/// Vectors of the embedded model: nobody else is asked, and nothing is paid.
+async fn own_embeddings(gateway: &Gateway, asked: Asked, mut record: Record) -> Result<Reply, Refusal> {
+    let Asked { call, caller, mut place } = asked;
+    let embedded = async {
+        let model = call.payload.model();
+        if !caller.may_use(model, OWN_PROVIDER, OWN_MODEL) {
+            return Err(Refusal::ModelNotAllowed { model: model.to_owned() });
+        }
+        place.take_tokens(gateway, &call).await?;
+        cache::embed_request(gateway.cache.own_model(), &call).await
+    };
+    let body = embedded.await.map_err(|refusal| record.refuse(refusal))?;
+    let rates = place.status();
+    record.admitted(place);
+    let metadata = record.own_metadata(OWN_PROVIDER, OWN_MODEL);
+    record.close(StatusCode::OK.as_u16(), None);
+    let body = wire::splice::append_member(&body, "x-gateway", metadata.get().as_bytes());
+    let (origin, cache) = (Origin::Provider, Outcome::Bypassed);
+    Ok(Reply { target: None, rates, origin, cache, body: ReplyBody::Whole(body.into()) })
 }
 
 /// The answer of the first time.
@@ -299,7 +390,8 @@ fn again(answer: Arc<Answer>, asked: Asked, mut record: Record) -> Reply {
     let rates = asked.place.status();
     record.admitted(asked.place);
     record.close(StatusCode::OK.as_u16(), None);
-    Reply { target: None, rates, origin: Origin::Replayed, body: ReplyBody::Again(answer) }
+    let (origin, cache) = (Origin::Replayed, Outcome::Bypassed);
+    Reply { target: None, rates, origin, cache, body: ReplyBody::Again(answer) }
 }
 
 /// Keeps the answer for whoever sends the same key again.
@@ -312,13 +404,13 @@ fn kept(reply: Reply, ticket: Ticket) -> Reply {
             ticket.keep(Answer { is_stream: false, provider, model, body: body.clone() });
             ReplyBody::Whole(body)
         }
+        ReplyBody::Events(body) => {
+            ticket.keep(Answer { is_stream: true, provider, model, body: body.clone() });
+            ReplyBody::Events(body)
+        }
         ReplyBody::Stream(body) => ReplyBody::Recorded(Recording::new(body, ticket, provider, model)),
         // Sound is not kept: the key is free again.
         body @ (ReplyBody::Raw(..) | ReplyBody::Recorded(_) | ReplyBody::Again(_)) => body,
-        ReplyBody::Streamed(body) => {
-            ticket.keep(Answer { is_stream: true, provider, model, body: body.clone() });
-            ReplyBody::Streamed(body)
-        }
     };
     Reply { body, ..reply }
 }

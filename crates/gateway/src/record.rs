@@ -15,6 +15,7 @@ use wire::usage::Usage;
 
 use crate::admission::Place;
 use crate::api::error::ErrorAnswer;
+use crate::cache::{Hit, Inquiry};
 use crate::call::{Call, Head, Surface};
 use crate::clock::{self, Instant};
 use crate::directory::Offer;
@@ -48,6 +49,10 @@ pub struct Record {
     choices: Vec<usize>,
     /// Who answered the identical request that this one waited for.
     coalesced: Option<Target>,
+    /// Where its answer is kept.
+    inquiry: Option<Box<Inquiry>>,
+    /// The answer of before that it got.
+    hit: Option<Box<Hit>>,
     attempts: Vec<Attempt>,
     /// Targets that were not asked, each with how many attempts came before.
     skipped: Vec<(usize, Target, Why)>,
@@ -70,7 +75,7 @@ struct Metadata<'a> {
     routing_decision: String,
     latency_ms: f64,
     cost_usd: Option<f64>,
-    /// Beside always using the best model; `null` where the caller chose the model.
+    /// What an answer from the cache had cost; else beside always using the best model, where the router chose.
     savings_usd: Option<f64>,
     /// The token counts are ours: the provider told none that can be.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
@@ -79,6 +84,9 @@ struct Metadata<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stopped: Option<&'static str>,
     cache_hit: bool,
+    /// Where the answer came from that was made before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cache: Option<CacheMetadata<'a>>,
     /// The answer is that of an identical request which was in flight.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     coalesced: bool,
@@ -87,6 +95,15 @@ struct Metadata<'a> {
     /// What the provider could not be told of the request.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     losses: Vec<LossMetadata<'a>>,
+}
+
+#[derive(Serialize)]
+struct CacheMetadata<'a> {
+    kind: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    similarity: Option<f32>,
+    age_seconds: u64,
+    id: &'a str,
 }
 
 #[derive(Serialize)]
@@ -119,6 +136,8 @@ impl Record {
             routed: None,
             choices: Vec::new(),
             coalesced: None,
+            inquiry: None,
+            hit: None,
             attempts: Vec::new(),
             skipped: Vec::new(),
             pass: None,
@@ -248,7 +267,44 @@ impl Record {
 
     /// The target that is serving, or was tried last.
     pub fn target(&self) -> Option<&Target> {
-        self.attempts.last().map(|attempt| &attempt.target).or(self.coalesced.as_ref())
+        let asked = self.attempts.last().map(|attempt| &attempt.target);
+        asked.or(self.coalesced.as_ref()).or(self.hit.as_ref().map(|hit| &hit.target))
+    }
+
+    /// Keeps what the cache knows of the request, for its answer.
+    pub fn inquired(&mut self, inquiry: Box<Inquiry>) {
+        self.inquiry = Some(inquiry);
+    }
+
+    /// Notes that the answer is one of before.
+    pub fn found(&mut self, hit: Hit) {
+        self.hit = Some(Box::new(hit));
+    }
+
+    /// Takes that back.
+    pub fn not_found(&mut self) {
+        self.hit = None;
+    }
+
+    /// Gives the cache the whole answer.
+    pub fn keep(&mut self, body: &[u8]) {
+        if let (Some(inquiry), Some(target)) = (self.inquiry.take(), self.target()) {
+            inquiry.keep(body, target, &self.usage(), self.cost());
+        }
+    }
+
+    /// Shows the cache what the client gets of a stream.
+    pub fn sends(&mut self, bytes: &[u8]) {
+        if let Some(inquiry) = &mut self.inquiry {
+            inquiry.record(bytes);
+        }
+    }
+
+    /// Gives the cache the stream, which is complete.
+    pub fn keep_stream(&mut self) {
+        if let (Some(inquiry), Some(target)) = (self.inquiry.take(), self.target()) {
+            inquiry.keep_stream(target, &self.usage(), self.cost());
+        }
     }
 
     /// Notes that the answer is that of an identical request.
@@ -316,9 +372,12 @@ impl Record {
         Some(cost)
     }
 
-    /// What the same tokens would have cost at the model that is best whatever the prompt, less what was paid. Negative
-    /// where that model would have been cheaper.
+    /// What an answer from the cache had cost; else what the same tokens would have cost at the model that is best
+    /// whatever the prompt, less what was paid, which is negative where that model would have been cheaper.
     fn savings(&self) -> Option<Nanodollars> {
+        if let Some(hit) = &self.hit {
+            return hit.entry.cost();
+        }
         let (routed, _) = self.routed.as_ref()?;
         let best = estimate::cost(routed.best.as_ref()?, &self.usage())?;
         best.checked_sub(self.cost()?)
@@ -333,17 +392,56 @@ impl Record {
         let metadata = Metadata {
             provider: &target.offer.provider.name,
             model: &target.offer.model,
-            routing_decision: target.decision().to_string(),
+            routing_decision: match &self.hit {
+                Some(hit) => format!("cache: {} ({})", target.offer.model, hit.tier.as_str()),
+                None => target.decision().to_string(),
+            },
             latency_ms: (latency.as_secs_f64() * 1e6).round() / 1e3,
             savings_usd: self.savings().map(|savings| savings.to_usd()),
-            cost_usd: if self.coalesced.is_some() { Some(0.0) } else { self.cost().map(|cost| cost.to_usd()) },
+            cost_usd: match self.is_free() {
+                true => Some(0.0),
+                false => self.cost().map(|cost| cost.to_usd()),
+            },
             estimated: matches!(self.attempts.last(), Some(Attempt { used: Used::Estimated(_), .. })),
             stopped: self.stopped,
-            cache_hit: false,
+            cache_hit: self.hit.is_some(),
+            cache: self.hit.as_ref().map(|hit| CacheMetadata {
+                kind: hit.tier.as_str(),
+                similarity: hit.similarity.map(|similarity| (similarity * 1e4).round() / 1e4),
+                age_seconds: hit.age_seconds(),
+                id: &hit.id,
+            }),
             coalesced: self.coalesced.is_some(),
             fallback_used: self.is_fallback(),
             attempts: self.trail(),
             losses: self.loss.items().iter().map(|lost| LossMetadata { param: &lost.path, what: &lost.what }).collect(),
+        };
+        serde_json::value::to_raw_value(&metadata).unwrap_or_else(|_| RawValue::NULL.to_owned())
+    }
+
+    /// Whether somebody else has paid for the answer.
+    fn is_free(&self) -> bool {
+        self.coalesced.is_some() || self.hit.is_some()
+    }
+
+    /// The `x-gateway` object of an answer that the gateway made by itself.
+    pub fn own_metadata(&self, provider: &str, model: &str) -> Box<RawValue> {
+        let latency = clock::now().duration_since(self.received);
+        let metadata = Metadata {
+            provider,
+            model,
+            routing_decision: format!("direct: {model}"),
+            latency_ms: (latency.as_secs_f64() * 1e6).round() / 1e3,
+            cost_usd: Some(0.0),
+            estimated: false,
+            stopped: None,
+            cache_hit: false,
+            cache: None,
+            savings_usd: None,
+            coalesced: false,
+            fallback_used: false,
+            attempts: Vec::new(),
+            losses: Vec::new(),
         };
         serde_json::value::to_raw_value(&metadata).unwrap_or_else(|_| RawValue::NULL.to_owned())
     }
@@ -390,7 +488,8 @@ impl Record {
                 let offer = &target.offer;
                 let first = self.first_content.map(|at| at.duration_since(self.received));
                 offer.metrics.request(status, self.strategy);
-                if status == 200 {
+                // What comes from the cache says nothing of how fast a provider is.
+                if status == 200 && self.hit.is_none() {
                     offer.metrics.latency(first, total);
                 }
                 if let (200, Some(began)) = (status, self.attempt_began) {

@@ -136,6 +136,7 @@ impl World {
         }
         let environment = [
             ("PORT", "0"),
+            ("CACHE_ENABLED", "false"),
             ("ADMIN_API_KEY", ADMIN_KEY),
             ("OLLAMA_URL", "http://127.0.0.1:9"),
             ("DATA_DIR", folder.path().to_str().unwrap()),

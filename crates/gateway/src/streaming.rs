@@ -295,7 +295,11 @@ impl Open {
     /// The bytes of a piece; none for a last chunk whose counts are still being made.
     fn bytes_of(&mut self, piece: Piece) -> Option<Bytes> {
         match piece {
-            Piece::Frame { bytes, .. } | Piece::Comment(bytes) => Some(bytes),
+            Piece::Frame { bytes, .. } => {
+                self.record.sends(&bytes);
+                Some(bytes)
+            }
+            Piece::Comment(bytes) => Some(bytes),
             Piece::Last(payload) => {
                 if self.record.is_stopped() {
                     return Some(self.last(&payload));
@@ -331,6 +335,7 @@ impl Open {
 
     /// The last data chunk, with our metadata in it, and `[DONE]` behind it where that is known already.
     fn last(&mut self, payload: &[u8]) -> Bytes {
+        self.record.sends(&self.call.surface.client().last_frame(payload, false));
         let payload = splice::append_member(payload, "x-gateway", self.record.metadata().get().as_bytes());
         let is_done = match self.opened.ready.pop().or_else(|| self.opened.relay.pop()) {
             Some(Piece::Done) => {
@@ -351,6 +356,7 @@ impl Open {
         if let Some(target) = self.record.target() {
             self.vault.keep(&self.call.caller_id, &target.offer.provider.name, self.opened.relay.kept());
         }
+        self.record.keep_stream();
         self.record.close(200, None);
     }
 

@@ -1,6 +1,6 @@
 //! The database: one SQLite file, or a PostgreSQL that several gateways share.
 //!
-//! Both get the same SQL, a constant beside its method: `keys.rs`, `usage.rs`, `settings.rs` and `audit.rs` each hold
+//! Both get the same SQL, a constant beside its method: `keys.rs`, `usage.rs`, `settings.rs`, `cache.rs` and `audit.rs` each hold
 //! one part of [`Store`]. Nothing on the path of a request waits for it.
 
 use std::io;
@@ -209,9 +209,10 @@ impl From<MigrateError> for Error {
 const BEGIN_SQLITE: &str = "BEGIN IMMEDIATE";
 
 /// Number, name and text; a text never changes once it was released.
-const MIGRATIONS: [(i64, &str, &str); 2] = [
+const MIGRATIONS: [(i64, &str, &str); 3] = [
     (1, "start", include_str!("../migrations/0001_start.sql")),
     (2, "feedback", include_str!("../migrations/0002_feedback.sql")),
+    (3, "cache", include_str!("../migrations/0003_cache.sql")),
 ];
 
 /// Pages of 4 KiB after which the write-ahead log is brought home: more than SQLite's 1,000, because the same few pages

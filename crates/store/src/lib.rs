@@ -5,6 +5,7 @@
 
 mod account;
 mod audit;
+mod cache;
 mod database;
 mod error;
 mod feedback;
@@ -16,6 +17,7 @@ mod usage;
 
 pub use account::{ANONYMOUS, Entry, Hold, HoldId, Period, Position, Total};
 pub use audit::AuditRow;
+pub use cache::CachedAnswer;
 pub use database::{Location, Store};
 pub use error::Error;
 pub use feedback::Feedback;

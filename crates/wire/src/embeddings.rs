@@ -19,6 +19,7 @@ use crate::outline::{Members, Text};
 use crate::prompt::Prompt;
 use crate::{Dialect, Encoded, Error, Problem, Target, splice};
 
+pub use answer::encode_vectors;
 pub(crate) use answer::translate;
 use input::{Input, Kind};
 
@@ -64,6 +65,26 @@ pub fn read(body: &[u8]) -> Result<Request, Error> {
         dimensions: member(&members, "dimensions").map(dimensions).transpose()?,
         extensions: extensions(&members),
     })
+}
+
+/// The texts of a request, for a model that takes no tokens.
+///
+/// # Errors
+/// [`Problem::UnsupportedParameter`] for tokens, else as [`read`].
+pub fn texts(body: &[u8]) -> Result<Vec<String>, Error> {
+    let members = outline_of(text_of(body)?)?;
+    let raw = required(&members, "input")?;
+    let texts = match Input::read(raw)?.kind {
+        Kind::Text => serde_json::from_str(raw.get()).map(|text| vec![text]),
+        Kind::Texts => serde_json::from_str(raw.get()),
+        Kind::Tokens | Kind::TokenLists => return Err(no_tokens()),
+    };
+    texts.map_err(|_| input::not_an_input())
+}
+
+fn no_tokens() -> Error {
+    let message = "This model takes text, not tokens: send `input` as a string or an array of strings.";
+    Error::at("input", Problem::UnsupportedParameter, message)
 }
 
 /// What the model reads, for an answer whose usage is missing or absurd.
@@ -123,13 +144,7 @@ fn encode_ollama(
     let input = match Input::read(raw)?.kind {
         Kind::Text => serde_json::from_str(raw.get()).map(|Text(text)| vec![text]),
         Kind::Texts => serde_json::from_str(raw.get()).map(unwrapped),
-        Kind::Tokens | Kind::TokenLists => {
-            return Err(Error::at(
-                "input",
-                Problem::UnsupportedParameter,
-                "This model takes text, not tokens: send `input` as a string or an array of strings.",
-            ));
-        }
+        Kind::Tokens | Kind::TokenLists => return Err(no_tokens()),
     };
     let input = input.map_err(|_| input::not_an_input())?;
     let longest = input.iter().map(|text| window::text_tokens(text)).max().unwrap_or(0);

@@ -6,6 +6,7 @@
 //! replayed as it is.
 
 pub mod anthropic;
+mod asked;
 mod bent;
 pub mod chat;
 mod choices;
@@ -38,6 +39,7 @@ use serde::Deserialize;
 
 use crate::loss::Loss;
 
+pub use asked::{Asked, Question};
 pub use bent::Bent;
 pub use error::{Error, Problem};
 pub use error_body::{ErrorBody, ErrorClass, read_error};

@@ -8,6 +8,7 @@ use catalog::{Capabilities, Kind, Price};
 use serde::Serialize;
 
 use super::access::Client;
+use crate::cache::{OWN_MODEL, OWN_PROVIDER};
 use crate::config::VIRTUAL_MODELS;
 use crate::directory::Offer;
 use crate::live::Live;
@@ -72,7 +73,8 @@ pub(super) async fn list(State(worker): State<Arc<Worker>>, Client(caller): Clie
     let offers = live.directory.offers.iter();
     let offers = offers.filter(|offer| caller.may_use(&offer.model, &offer.provider.name, &offer.model));
     let offers = offers.map(|offer| model(live.directory.public_name(offer), offer));
-    Json(List { object: "list", data: ours.chain(offers).collect(), has_more: false })
+    let own = caller.may_use(OWN_MODEL, OWN_PROVIDER, OWN_MODEL).then(own_model);
+    Json(List { object: "list", data: ours.chain(own).chain(offers).collect(), has_more: false })
 }
 
 pub(super) async fn retrieve(
@@ -93,8 +95,24 @@ fn find(live: &Live, id: &str) -> Option<Model> {
     let at_provider = id
         .split_once('/')
         .and_then(|(provider, model)| live.directory.offers_of(model).find(|offer| &*offer.provider.name == provider));
-    let offer = at_provider.or_else(|| live.directory.offers_of(id).next())?;
-    Some(model(id.to_owned(), offer))
+    match at_provider.or_else(|| live.directory.offers_of(id).next()) {
+        Some(offer) => Some(model(id.to_owned(), offer)),
+        None => (id == OWN_MODEL).then(own_model),
+    }
+}
+
+/// The embedding model inside of the gateway. It costs nothing.
+fn own_model() -> Model {
+    Model {
+        kind: Some("embedding"),
+        context_window: Some(256),
+        price: Some(Prices {
+            input_usd_per_million: 0.0,
+            cached_input_usd_per_million: None,
+            output_usd_per_million: 0.0,
+        }),
+        ..virtual_model(OWN_MODEL)
+    }
 }
 
 fn virtual_model(id: &str) -> Model {

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use super::file::Settings;
 use super::problem::{Collector, Place, Problem};
 use super::variables::Variables;
-use super::{AuthMode, CompositePlans, Config, Environment, Fsync, LogFormat, Strategy, UnknownPrice};
+use super::{AuthMode, CompositePlans, Config, Environment, Fsync, Guard, LogFormat, Strategy, UnknownPrice};
 
 pub(super) use form::Form;
 
@@ -269,6 +269,126 @@ pub(super) static SETTINGS: &[Setting] = &[
         form: Form::Names(|config, names| config.routing.fallback_chain = names),
         change: Change::Live,
         doc: "Models that `auto` and its kin try in this order when the chosen one fails; others come after them.",
+    },
+    Setting {
+        key: "cache.enabled",
+        variable: "CACHE_ENABLED",
+        default: Some("true"),
+        form: Form::Switch(|config, on| config.cache.enabled = on),
+        change: Change::Live,
+        doc: "Whether answers are kept and given again to the same question of the same key.",
+    },
+    Setting {
+        key: "cache.ttl_seconds",
+        variable: "CACHE_TTL_SECONDS",
+        default: Some("3600"),
+        form: Form::Seconds(0.01, 31_536_000.0, |config, time| config.cache.ttl = time),
+        change: Change::Live,
+        doc: "How long an answer is kept, in memory, in the database and in Redis.",
+    },
+    Setting {
+        key: "cache.max_entries",
+        variable: "CACHE_MAX_ENTRIES",
+        default: Some("10000"),
+        form: Form::Count(1, 1_000_000, |config, count| config.cache.max_entries = count),
+        change: Change::Live,
+        doc: "How many answers are kept; beyond that those go that were not used for longest.",
+    },
+    Setting {
+        key: "cache.max_bytes",
+        variable: "CACHE_MAX_BYTES",
+        default: Some("67108864"),
+        form: Form::Count(1 << 20, usize::MAX >> 1, |config, count| config.cache.max_bytes = count),
+        change: Change::Live,
+        doc: "How much memory they may take.",
+    },
+    Setting {
+        key: "cache.persist",
+        variable: "CACHE_PERSIST",
+        default: Some("true"),
+        form: Form::Switch(|config, on| config.cache.persist = on),
+        change: Change::Live,
+        doc: "Whether answers are written to the database and survive a restart. They hold prompts and answers: \
+              `false` keeps them in memory, and in Redis where one is set.",
+    },
+    Setting {
+        key: "cache.tool_calls",
+        variable: "CACHE_TOOL_CALLS",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.cache.tool_calls = on),
+        change: Change::Live,
+        doc: "Whether answers that want tools called are kept, for the very same request.",
+    },
+    Setting {
+        key: "cache.semantic",
+        variable: "CACHE_SEMANTIC",
+        default: Some("true"),
+        form: Form::Switch(|config, on| config.cache.semantic = on),
+        change: Change::Live,
+        doc: "Whether an answer may also serve a question that means the same in other words.",
+    },
+    Setting {
+        key: "cache.similarity_threshold",
+        variable: "CACHE_SIMILARITY_THRESHOLD",
+        default: Some("0.95"),
+        form: Form::Share(|config, share| config.cache.threshold = share),
+        change: Change::Live,
+        doc: "The similarity from which two questions may be one, on a scale that is the same for every embedding \
+              model. A request may raise it by `x-cache-threshold`, never lower it.",
+    },
+    Setting {
+        key: "cache.guard",
+        variable: "CACHE_GUARD",
+        default: Some("standard"),
+        form: Form::Word(&[
+            ("standard", |config| config.cache.guard = Guard::Standard),
+            ("strict", |config| config.cache.guard = Guard::Strict),
+        ]),
+        change: Change::Live,
+        doc: "How much two questions may differ in their words. `strict`: every word that carries meaning needs its \
+              counterpart.",
+    },
+    Setting {
+        key: "cache.semantic_turns",
+        variable: "CACHE_SEMANTIC_TURNS",
+        default: Some("1"),
+        form: Form::Count(1, 64, |config, count| config.cache.semantic_turns = count),
+        change: Change::Live,
+        doc: "How many messages of the user a conversation may have for its last one to be compared by meaning; all \
+              before it must be the same.",
+    },
+    Setting {
+        key: "cache.embedding_model",
+        variable: "CACHE_EMBEDDING_MODEL",
+        default: None,
+        form: Form::Model(|config, model| config.cache.embedding_model = Some(model)),
+        change: Change::Restart(|a, b| a.cache.embedding_model != b.cache.embedding_model),
+        doc: "A provider's embedding model in place of the one inside of the gateway. Its scale has to be measured once, \
+              by `llm-gateway cache calibrate`; until then no meanings are compared.",
+    },
+    Setting {
+        key: "cache.verify_rate",
+        variable: "CACHE_VERIFY_RATE",
+        default: Some("0.01"),
+        form: Form::Share(|config, share| config.cache.verify_rate = share),
+        change: Change::Live,
+        doc: "The share of semantic hits that is checked by asking the model all the same, behind the request.",
+    },
+    Setting {
+        key: "cache.verify_paid",
+        variable: "CACHE_VERIFY_PAID",
+        default: Some("false"),
+        form: Form::Switch(|config, on| config.cache.verify_paid = on),
+        change: Change::Live,
+        doc: "Whether that may cost money. Without, only models are asked that run on your own machines or are free.",
+    },
+    Setting {
+        key: "cache.max_error_rate",
+        variable: "CACHE_MAX_ERROR_RATE",
+        default: Some("0.02"),
+        form: Form::Share(|config, share| config.cache.max_error_rate = share),
+        change: Change::Live,
+        doc: "The share of checked hits that may be wrong: beyond it the threshold is tightened.",
     },
     Setting {
         key: "timeouts.connect_seconds",

@@ -2,6 +2,8 @@
 //!
 //! Counters of an offer are resolved once, when the directory is built, so that a request touches atomics and no map.
 
+mod cache;
+
 use std::fmt;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +20,8 @@ use prometheus_client::metrics::{MetricType, TypedMetric};
 use prometheus_client::registry::{Registry, Unit};
 use routing::Strategy;
 use wire::usage::Usage;
+
+pub use cache::CacheMetrics;
 
 use crate::upstream::BreakerState;
 
@@ -43,6 +47,8 @@ pub struct Metrics {
     retired: Family<ProviderLabels, Gauge>,
     budget_alerts: Family<AlertLabels, Counter>,
     budget_remaining: Family<BudgetLabels, Gauge<f64, AtomicU64>>,
+    /// The cache.
+    pub cache: CacheMetrics,
     /// Requests with a key that opens nothing.
     pub wrong_keys: Counter,
     /// Requests that were answered by an identical one in flight.
@@ -181,6 +187,7 @@ impl Metrics {
             retired: Family::default(),
             budget_alerts: Family::default(),
             budget_remaining: Family::default(),
+            cache: CacheMetrics::new(),
             wrong_keys: Counter::default(),
             coalesced: Counter::default(),
             database_up: Gauge::default(),
@@ -295,6 +302,7 @@ impl Metrics {
         registry.register("budget_alerts", "Budgets that passed a threshold", self.budget_alerts.clone());
         let left = "What is left of this month's budgets, dollars or tokens";
         registry.register("budget_remaining", left, self.budget_remaining.clone());
+        self.cache.register(&mut registry);
         let coalesced = "Requests answered by an identical one in flight";
         registry.register("coalesced", coalesced, self.coalesced.clone());
         registry.register("wrong_keys", "Requests with a key that opens nothing", self.wrong_keys.clone());

@@ -92,6 +92,8 @@ impl Gateway {
             ("OPENAI_BASE_URL", &openai_url),
             ("OLLAMA_URL", &ollama_url),
             ("ADMIN_API_KEY", ADMIN_KEY),
+            // Most tests ask the same again to see what a provider does.
+            ("CACHE_ENABLED", "false"),
         ]
         .into_iter()
         .chain(variables.iter().copied())

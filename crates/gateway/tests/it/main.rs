@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, clippy::expect_used, reason = "in a test a panic is the report")]
 
 mod budgets;
+mod cache;
 mod charges;
 mod chat;
 mod contract;

@@ -33,6 +33,7 @@ pub(crate) fn spawn(folder: &Path, port: u16, upstream: &str) -> Child {
 pub(crate) fn serve(mut command: Command, folder: &Path, port: u16, upstream: &str) -> Child {
     command.arg("serve").env_clear().current_dir(std::env::temp_dir());
     command.env("DATA_DIR", folder).env("PORT", port.to_string()).env("LOG_LEVEL", "error");
+    command.env("CACHE_ENABLED", "false");
     command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", upstream).env("OLLAMA_URL", "http://127.0.0.1:9");
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
 }

@@ -300,6 +300,7 @@ async fn no_secret_is_told_to_anybody() {
     let mut command = binary();
     command.arg("serve").env_clear().current_dir(std::env::temp_dir()).env("LOG_LEVEL", "trace");
     command.env("DATA_DIR", &folder).env("PORT", port.to_string()).env("OPENAI_API_KEY", SECRETS[0]);
+    command.env("CACHE_ENABLED", "false");
     command.env("OPENAI_BASE_URL", upstream.url()).env("OLLAMA_URL", "http://127.0.0.1:9");
     command.env("ADMIN_API_KEY", SECRETS[1]).stdout(log.try_clone().unwrap()).stderr(log);
     let mut gateway = command.spawn().unwrap();

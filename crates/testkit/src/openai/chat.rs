@@ -213,6 +213,9 @@ impl Chat<'_> {
     }
 
     fn finish(&self) -> Value {
+        if let Some(reason) = &self.asked.directive.stop {
+            return json!(reason);
+        }
         match (self.asked.directive.no_finish, self.answer.calls.is_empty()) {
             (true, _) => Value::Null,
             (false, true) => json!("stop"),

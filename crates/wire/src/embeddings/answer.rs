@@ -102,6 +102,19 @@ fn from_ollama(body: &[u8], request: &Request, context: &AnswerContext) -> Resul
     Ok(whole(to_json(&list).into(), usage))
 }
 
+/// The answer that gives these vectors, in order, made of so many tokens.
+pub fn encode_vectors(vectors: &[Vec<f32>], encoding: Encoding, model: &str, tokens: u64) -> Vec<u8> {
+    let data = (0..).zip(vectors).map(|(index, vector)| {
+        let embedding = match encoding {
+            Encoding::Float => Vector::Floats(vector),
+            Encoding::Base64 => Vector::Base64(STANDARD.encode(bytes_of(vector))),
+        };
+        Row { object: "embedding", index, embedding }
+    });
+    let usage = Some(Counts { prompt_tokens: tokens, total_tokens: tokens });
+    to_json(&List { object: "list", data: data.collect(), model, usage })
+}
+
 #[derive(Serialize)]
 struct List<'a> {
     object: &'static str,
@@ -122,6 +135,7 @@ struct Row<'a> {
 #[serde(untagged)]
 enum Vector<'a> {
     Numbers(&'a RawValue),
+    Floats(&'a [f32]),
     Base64(String),
 }
 
@@ -139,6 +153,9 @@ fn whole(body: Bytes, usage: Usage) -> Whole {
 
 fn to_base64(numbers: &RawValue) -> Result<String, BadAnswer> {
     let numbers: Vec<f32> = serde_json::from_str(numbers.get()).map_err(|_| BadAnswer::NotJson)?;
-    let bytes: Vec<u8> = numbers.iter().flat_map(|number| number.to_le_bytes()).collect();
-    Ok(STANDARD.encode(bytes))
+    Ok(STANDARD.encode(bytes_of(&numbers)))
+}
+
+fn bytes_of(numbers: &[f32]) -> Vec<u8> {
+    numbers.iter().flat_map(|number| number.to_le_bytes()).collect()
 }

@@ -32,6 +32,8 @@ pub(in crate::config) enum Form {
     Word(&'static [Word]),
     /// A log level, or a list of them by target.
     LogFilter(fn(&mut Config, String)),
+    /// A provider's model.
+    Model(fn(&mut Config, String)),
     /// A folder or file.
     Path(fn(&mut Config, PathBuf)),
     /// US dollars, more than none.
@@ -70,6 +72,7 @@ impl Form {
                 set(config);
             }
             Form::LogFilter(set) => set(config, log_filter(text)?),
+            Form::Model(set) => set(config, model(text)?),
             Form::Path(set) => set(config, PathBuf::from(text)),
             Form::Dollars(set) => set(config, dollars(text)?),
             Form::Url(schemes, set) => set(config, url(text, schemes)?),
@@ -104,6 +107,7 @@ impl fmt::Display for Form {
             Form::LogFilter(_) => {
                 f.write_str("`error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,gateway=debug`")
             }
+            Form::Model(_) => f.write_str("`provider/model`"),
             Form::Path(_) => f.write_str("a path"),
             Form::Dollars(_) => f.write_str("US dollars, for example `25` or `0.5`"),
             Form::Url(schemes, _) => {
@@ -130,6 +134,11 @@ fn address(text: &str) -> Result<IpAddr, &'static str> {
 fn within<T: FromStr + PartialOrd>(text: &str, from: T, to: T, wrong: &'static str) -> Result<T, &'static str> {
     let number: T = text.parse().map_err(|_| wrong)?;
     if (from..=to).contains(&number) { Ok(number) } else { Err("is out of bounds") }
+}
+
+fn model(text: &str) -> Result<String, &'static str> {
+    let is_both = text.split_once('/').is_some_and(|(provider, model)| !provider.is_empty() && !model.is_empty());
+    if is_both { Ok(text.to_owned()) } else { Err("does not name a provider and its model") }
 }
 
 fn dollars(text: &str) -> Result<Nanodollars, &'static str> {
