@@ -336,7 +336,7 @@ impl Cache {
             stats::Shape {
                 entries,
                 bytes,
-                semantic: self.meaning.state(live),
+                semantic: self.meaning.state(live, self.shelf.directed()),
                 threshold: self.verifier.threshold(live.config.cache.threshold),
                 verification: self.verifier.report(),
             },

@@ -35,9 +35,9 @@ pub mod router;
 pub mod server;
 pub mod shared;
 pub mod simulated;
-pub mod steering;
 #[cfg(test)]
 mod simulation;
+pub mod steering;
 pub mod streaming;
 pub mod tasks;
 pub mod telemetry;

@@ -12,7 +12,14 @@ use crate::{Client, anthropic, openai};
 const SHORT: usize = 80;
 /// Words before the place where a model states its result, lower case. The last one counts.
 const MARKERS: [&str; 9] = [
-    "####", "\\boxed{", "final answer is", "final answer:", "the answer is", "answer is", "answer:", "correct option is",
+    "####",
+    "\\boxed{",
+    "final answer is",
+    "final answer:",
+    "the answer is",
+    "answer is",
+    "answer:",
+    "correct option is",
     "correct choice is",
 ];
 
@@ -68,8 +75,16 @@ impl Form {
 const READ_BYTES: usize = 4_096;
 /// Words that ask for a number.
 const NUMBER_WORDS: [&str; 10] = [
-    "how many", "how much", "what is the sum", "what is the value", "what percent", "calculate", "compute", "evaluate",
-    "find the value", "find the number",
+    "how many",
+    "how much",
+    "what is the sum",
+    "what is the value",
+    "what percent",
+    "calculate",
+    "compute",
+    "evaluate",
+    "find the value",
+    "find the number",
 ];
 
 /// Why an answer cannot be the last word.
@@ -297,7 +312,8 @@ mod tests {
 
     #[test]
     fn what_can_be_compared_is_compared_and_nothing_else() {
-        let long = "The tides are caused by the gravity of the moon and of the sun, which pull at the oceans of the earth.";
+        let long =
+            "The tides are caused by the gravity of the moon and of the sun, which pull at the oceans of the earth.";
         for (one, two, form, expected) in [
             ("42", "42.0", Form::Any, true),
             ("$1,200", "1200", Form::Any, true),

@@ -138,6 +138,11 @@ impl Shelf {
         (held.entries.len(), held.bytes)
     }
 
+    /// How many entries can be found by their direction.
+    pub(super) fn directed(&self) -> usize {
+        self.held.read().scopes.values().map(|scope| scope.members.read().entries.len()).sum()
+    }
+
     /// The newest entries.
     pub(super) fn newest(&self, limit: usize) -> Vec<Arc<Entry>> {
         let mut all: Vec<Arc<Entry>> = self.held.read().entries.values().cloned().collect();

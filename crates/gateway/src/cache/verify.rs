@@ -125,6 +125,7 @@ impl Verifier {
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
         let Some(asked) = self.errands.chat_like(call) else { return };
         let Some(mut plan) = self.errands.plan(live, &asked) else { return };
+        plan.composite = None;
         if !settings.verify_paid {
             plan.targets.retain(is_free);
         }

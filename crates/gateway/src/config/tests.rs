@@ -109,6 +109,7 @@ fn a_bad_value_of_any_setting_is_refused_with_its_name_and_the_accepted_form() {
             Form::Switch(_) => &["yes", "1", "TRUE"],
             Form::Word(_) => &["whatever", "Optional", "none"],
             Form::LogFilter(_) => &["loud", "gateway=loud", "info,verbose"],
+            Form::Model(_) => &["model", "/model", "provider/"],
             Form::Path(_) => &[],
             Form::Dollars(_) => &["much", "0", "-1", "1e3", "$5"],
             Form::Url(..) => &["localhost", "ftp://localhost/", "not a url"],

@@ -371,6 +371,95 @@ async fn nothing_is_embedded_where_there_is_nothing_to_find() {
     assert_eq!(stats["misses"]["absent"], 20, "what was embedded was embedded behind the requests");
 }
 
+/// Asks one question, then another, in a conversation that nobody else has: the other's answer.
+async fn one_then_other(gateway: &Gateway, model: &str, place: u64, one: &str, other: &str) -> Answer {
+    let ask = |question: &str| {
+        let messages = json!([{"role": "system", "content": format!("Place {place}")},
+            {"role": "user", "content": question}]);
+        gateway.chat(model, "", json!({"messages": messages}))
+    };
+    let before = stats(gateway).await["semantic"]["entries"].as_u64().unwrap();
+    assert_eq!(outcome(&ask(one).await), "miss");
+    until(gateway, |stats| stats["semantic"]["entries"].as_u64() > Some(before)).await;
+    ask(other).await
+}
+
+#[tokio::test]
+async fn a_question_that_means_the_same_has_the_same_answer() {
+    let gateway = with_cache(&[]).await;
+    let (buy, purchase) = ("How can I buy a used bicycle?", "How can I purchase a used bicycle?");
+    let mut place = 0;
+    let hit = loop {
+        place += 1;
+        let answer = one_then_other(&gateway, MODEL, place, buy, purchase).await;
+        // A machine that is busy with other tests may take too long, which is a miss.
+        if outcome(&answer) == "semantic" || place == 20 {
+            break answer;
+        }
+    };
+    assert_eq!((outcome(&hit), kind(&hit)), ("semantic", json!("semantic")));
+    let told = metadata(&hit)["cache"].clone();
+    assert!((0.95..=1.0).contains(&told["similarity"].as_f64().unwrap()), "{told}");
+
+    let again = |more: Value| {
+        let mut body = json!({"messages": [{"role": "system", "content": format!("Place {place}")},
+            {"role": "user", "content": purchase}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        gateway.chat(MODEL, "", body)
+    };
+    let id = told["id"].as_str().unwrap();
+    let feedback = json!({"id": id, "verdict": "bad"});
+    assert_eq!(gateway.admin(Method::POST, "/api/cache/feedback", &feedback).await.status, 200);
+    assert_eq!(outcome(&again(json!({})).await), "miss", "the pair was rejected");
+    for (other, why) in [
+        ("How can I sell a used bicycle?", "the opposite"),
+        ("How can I buy 2 used bicycles?", "another number"),
+        ("Is a used bicycle ever stolen?", "something else"),
+    ] {
+        place += 1;
+        assert_eq!(outcome(&one_then_other(&gateway, MODEL, place, buy, other).await), "miss", "{why}");
+    }
+    place += 1;
+    let ask = |question: &str, more: Value| {
+        let mut body = json!({"messages": [{"role": "user", "content": question}]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        gateway.chat(MODEL, "", body)
+    };
+    let before = stats(&gateway).await["semantic"]["entries"].as_u64().unwrap();
+    ask(buy, json!({})).await;
+    until(&gateway, |stats| stats["semantic"]["entries"].as_u64() > Some(before)).await;
+    assert_eq!(outcome(&ask(purchase, json!({"x-cache-threshold": 1.0})).await), "miss", "the caller wants more");
+}
+
+#[tokio::test]
+async fn a_provider_s_embedding_model_needs_its_scale_measured_first() {
+    let gateway = with_cache(&[("CACHE_EMBEDDING_MODEL", "openai/text-embedding-3-small")]).await;
+    let told = stats(&gateway).await["semantic"].clone();
+    assert_eq!((&told["state"], &told["model"]), (&json!("uncalibrated"), &json!("openai/text-embedding-3-small")));
+    assert!(told["hint"].as_str().unwrap().contains("llm-gateway cache calibrate"), "{told}");
+    gateway.ask(MODEL, "What's 2+2?").await;
+    assert_eq!(outcome(&gateway.ask(MODEL, "What is two plus two?").await), "hit", "the other tiers work");
+}
+
+#[tokio::test]
+async fn semantic_hits_are_checked_where_that_is_free() {
+    let gateway = with_cache(&[("CACHE_VERIFY_RATE", "1")]).await;
+    let model = "llama3.2";
+    let (one, other) = ("How do I remove a wine stain?", "How can I get rid of a wine stain?");
+    let mut place = 0;
+    while outcome(&one_then_other(&gateway, model, place, one, other).await) != "semantic" {
+        place += 1;
+        assert!(place < 20);
+    }
+
+    let stats = until(&gateway, |stats| stats["verification"]["checked"] == 1).await;
+
+    let found = &stats["verification"];
+    assert_eq!((&found["wrong"], &found["frames_switched_off"]), (&json!(0), &json!(0)));
+    assert!(found["highest"].as_f64().unwrap() > 0.5, "one check tells little: {found}");
+    assert!(gateway.get("/metrics").await.text().contains("gateway_cache_verified_total{outcome=\"right\"} 1"));
+}
+
 #[tokio::test]
 async fn identical_misses_need_one_call_at_any_temperature() {
     let gateway = with_cache(&[]).await;
