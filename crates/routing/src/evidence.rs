@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use crate::Prompt;
-use crate::prompt::BASIS;
+use crate::cholesky::add_square;
+use crate::heads::{BASIS, READING};
 
 /// Entries of a symmetric matrix of that side, its lower half row by row.
 pub(crate) const HALF: usize = BASIS * (BASIS + 1) / 2;
@@ -16,12 +17,9 @@ pub(crate) const HALF: usize = BASIS * (BASIS + 1) / 2;
 #[serde(try_from = "Stored", into = "Stored")]
 pub struct Evidence {
     pub(crate) count: f64,
-    pub(crate) gram: [f64; HALF],
-    pub(crate) moments: [f64; BASIS],
+    pub(crate) gram: Box<[f64; HALF]>,
+    pub(crate) moments: Box<[f64; BASIS]>,
 }
-
-/// Changes whenever the numbers that stand for a prompt do.
-pub(crate) const READING: u32 = 0;
 
 #[derive(Serialize, Deserialize)]
 struct Stored {
@@ -39,7 +37,7 @@ pub struct StaleEvidence;
 impl Evidence {
     /// Nothing observed yet.
     pub fn none() -> Evidence {
-        Evidence { count: 0.0, gram: [0.0; HALF], moments: [0.0; BASIS] }
+        Evidence { count: 0.0, gram: Box::new([0.0; HALF]), moments: Box::new([0.0; BASIS]) }
     }
 
     /// Adds one graded prompt; `score` is the share of a perfect answer and is held between 0 and 1.
@@ -49,12 +47,7 @@ impl Evidence {
         }
         let score = score.clamp(0.0, 1.0);
         let basis = prompt.basis();
-        let mut sums = self.gram.iter_mut();
-        for (row, value) in basis.iter().enumerate() {
-            for (other, sum) in basis.iter().take(row.saturating_add(1)).zip(&mut sums) {
-                *sum += value * other;
-            }
-        }
+        add_square(self.gram.as_mut_slice(), basis, 1.0);
         for (moment, value) in self.moments.iter_mut().zip(basis) {
             *moment += value * score;
         }
@@ -64,10 +57,10 @@ impl Evidence {
     /// Adds what another observed of the same model.
     pub fn merge(&mut self, other: &Evidence) {
         self.count += other.count;
-        for (sum, more) in self.gram.iter_mut().zip(&other.gram) {
+        for (sum, more) in self.gram.iter_mut().zip(other.gram.iter()) {
             *sum += more;
         }
-        for (sum, more) in self.moments.iter_mut().zip(&other.moments) {
+        for (sum, more) in self.moments.iter_mut().zip(other.moments.iter()) {
             *sum += more;
         }
     }
@@ -87,7 +80,7 @@ impl Default for Evidence {
 impl From<Evidence> for Stored {
     fn from(evidence: Evidence) -> Stored {
         let Evidence { count, gram, moments } = evidence;
-        Stored { reading: READING, count, gram: gram.to_vec(), moments: moments.to_vec() }
+        Stored { reading: *READING, count, gram: gram.to_vec(), moments: moments.to_vec() }
     }
 }
 
@@ -97,11 +90,63 @@ impl TryFrom<Stored> for Evidence {
     fn try_from(stored: Stored) -> Result<Evidence, StaleEvidence> {
         let Stored { reading, count, gram, moments } = stored;
         let is_sound = count >= 0.0 && count.is_finite() && gram.iter().chain(&moments).all(|value| value.is_finite());
-        if reading != READING || !is_sound {
+        if reading != *READING || !is_sound {
             return Err(StaleEvidence);
         }
-        let gram = gram.try_into().map_err(|_| StaleEvidence)?;
-        let moments = moments.try_into().map_err(|_| StaleEvidence)?;
+        let gram = gram.into_boxed_slice().try_into().map_err(|_| StaleEvidence)?;
+        let moments = moments.into_boxed_slice().try_into().map_err(|_| StaleEvidence)?;
         Ok(Evidence { count, gram, moments })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn evidence(texts: &[(&str, f64)]) -> Evidence {
+        let mut evidence = Evidence::none();
+        texts.iter().for_each(|(text, score)| evidence.observe(&Prompt::of_text(text), *score));
+        evidence
+    }
+
+    #[test]
+    fn what_two_observed_is_what_one_would_have() {
+        let (mut left, right) = (evidence(&[("a", 0.2), ("What is 2 + 2?", 1.0)]), evidence(&[("Why?", 0.5)]));
+        let all = evidence(&[("Why?", 0.5), ("What is 2 + 2?", 1.0), ("a", 0.2)]);
+
+        left.merge(&right);
+
+        assert_eq!(left.count(), 3.0);
+        assert!(left.gram.iter().zip(all.gram.iter()).all(|(left, all)| (left - all).abs() < 1e-9));
+        assert!(left.moments.iter().zip(all.moments.iter()).all(|(left, all)| (left - all).abs() < 1e-9));
+    }
+
+    #[test]
+    fn it_survives_being_stored() {
+        let evidence = evidence(&[("Write a poem about rain.", 0.7)]);
+
+        let text = serde_json::to_string(&evidence).unwrap();
+
+        assert_eq!(serde_json::from_str::<Evidence>(&text).unwrap(), evidence);
+        assert!(text.len() < 32 * 1024);
+    }
+
+    #[test]
+    fn what_other_constants_read_or_is_damaged_is_refused() {
+        let stored = serde_json::to_value(evidence(&[("a", 0.5)])).unwrap();
+        let changed = |field: &str, value: serde_json::Value| {
+            let mut stored = stored.clone();
+            stored[field] = value;
+            serde_json::from_value::<Evidence>(stored).is_err()
+        };
+
+        assert!(changed("reading", 1.into()));
+        assert!(changed("gram", vec![0.5].into()));
+        assert!(changed("count", (-1.0).into()));
+    }
+
+    #[test]
+    fn a_grade_that_is_no_number_is_left_out() {
+        assert_eq!(evidence(&[("a", f64::NAN)]), Evidence::none());
     }
 }

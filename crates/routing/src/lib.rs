@@ -6,15 +6,20 @@
 //! clock or a network; health and measured latency come in with the candidates.
 
 mod candidate;
+pub mod cholesky;
 mod composite;
 mod evidence;
 mod features;
+pub mod heads;
+mod kind;
 mod plan;
 mod policy;
 mod prompt;
 mod quality;
+mod reading;
 mod score;
 mod task;
+mod words;
 
 pub use candidate::{Availability, Candidate, Latency, Needs};
 pub use composite::{Composite, Expected};
@@ -24,6 +29,7 @@ pub use plan::{Placement, Plan, Ranked, Reason, Verdict};
 pub use policy::{Constraints, Goal, Permission, Policy, PreferLocal};
 pub use prompt::{Complexity, Prompt};
 pub use quality::{Layers, Predicted, Prior, Quality};
+pub use reading::Reading;
 pub use score::{NotWeights, Strategy, Weights};
 pub use task::Task;
 

@@ -2,30 +2,29 @@
 
 use wire::chat::Chat;
 
-use crate::{Features, Task};
-
-/// Numbers that stand for a prompt in a model's evidence.
-pub(crate) const BASIS: usize = 2;
+use crate::heads::{BASIS, HEADS, KINDS, Outputs};
+use crate::words::Family;
+use crate::{Features, Reading, Task};
 
 /// Everything that routing needs of a prompt.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Prompt {
     features: Features,
     difficulty: f64,
-    task: Task,
+    memberships: [f64; Task::ALL.len()],
     output_tokens: u64,
-    is_short_answer: bool,
+    is_comparable: bool,
     basis: [f64; BASIS],
 }
 
 /// Difficulty in three steps, as the decision names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Complexity {
-    /// Nearly every model answers it.
+    /// Below 0.35: most models answer it.
     Simple,
-    /// In between.
+    /// From 0.35 to below 0.55.
     Moderate,
-    /// Few models answer it.
+    /// From 0.55: most models miss it.
     Complex,
 }
 
@@ -40,24 +39,41 @@ impl Complexity {
     }
 }
 
+/// What each turn before the last adds to difficulty, and how many count: the answer rests on all of them.
+const TURN_ADDS: f64 = 0.02;
+const MOST_TURNS: usize = 10;
+/// What functions on offer add: which to call, with what, has to be found.
+const TOOLS_ADD: f64 = 0.05;
+/// An answer is expected to have at most this many tokens, whatever the prompt: more was not seen in training.
+const MOST_OUTPUT_TOKENS: f32 = 4096.0;
+/// An answer expected to be this short can be compared as it is.
+const SHORT_ANSWER_TOKENS: u64 = 24;
+
 impl Prompt {
     /// Reads a request: its last user turn first of all, and the shape of the conversation.
     pub fn read(chat: &Chat<'_>) -> Prompt {
-        Prompt::of(Features::of(chat))
+        Prompt::of(&Reading::of(chat))
     }
 
     /// Reads a single user turn.
     pub fn of_text(text: &str) -> Prompt {
-        let mut features = Features { turns: 1, ..Features::default() };
-        features.read(text);
-        Prompt::of(features)
+        Prompt::of(&Reading::of_text(text))
     }
 
-    fn of(features: Features) -> Prompt {
-        let difficulty = difficulty(&features);
-        let basis = [1.0, difficulty - 0.5];
-        let task = if features.has_code { Task::Code } else { Task::Conversation };
-        Prompt { features, difficulty, task, output_tokens: 400, is_short_answer: false, basis }
+    fn of(reading: &Reading) -> Prompt {
+        Prompt::from_outputs(&reading.features, &HEADS.outputs(reading))
+    }
+
+    /// A prompt of which the heads, these or others, made that.
+    pub fn from_outputs(features: &Features, outputs: &Outputs) -> Prompt {
+        let turns = features.turns.saturating_sub(1).min(MOST_TURNS) as f64;
+        let tools = if features.tools > 0 { TOOLS_ADD } else { 0.0 };
+        let difficulty = (f64::from(outputs.difficulty) + TURN_ADDS * turns + tools).clamp(0.0, 1.0);
+        let memberships = memberships(features, &outputs.basis);
+        let output_tokens = (outputs.length.exp2() - 1.0).clamp(1.0, MOST_OUTPUT_TOKENS) as u64;
+        let is_comparable = is_comparable(features, &memberships, output_tokens);
+        let basis = outputs.basis.map(f64::from);
+        Prompt { features: *features, difficulty, memberships, output_tokens, is_comparable, basis }
     }
 
     /// What one pass over it saw.
@@ -65,7 +81,7 @@ impl Prompt {
         &self.features
     }
 
-    /// How hard it is, 0 (any model will do) to 1 (only the best will do, if any).
+    /// How hard it is, 0 to 1: the share of a perfect answer that a middling model is expected to miss.
     pub fn difficulty(&self) -> f64 {
         self.difficulty
     }
@@ -74,19 +90,20 @@ impl Prompt {
     pub fn complexity(&self) -> Complexity {
         match self.difficulty {
             value if value < 0.35 => Complexity::Simple,
-            value if value < 0.65 => Complexity::Moderate,
+            value if value < 0.55 => Complexity::Moderate,
             _ => Complexity::Complex,
         }
     }
 
     /// What it mostly asks for.
     pub fn task(&self) -> Task {
-        self.task
+        let pairs = Task::ALL.into_iter().zip(self.memberships);
+        pairs.max_by(|a, b| a.1.total_cmp(&b.1)).map_or(Task::Conversation, |(task, _)| task)
     }
 
     /// How much it asks for each task, in the order of [`Task::ALL`]; the sum is 1.
     pub fn memberships(&self) -> [f64; Task::ALL.len()] {
-        Task::ALL.map(|task| f64::from(u8::from(task == self.task)))
+        self.memberships
     }
 
     /// Tokens that its answer is expected to have.
@@ -96,7 +113,7 @@ impl Prompt {
 
     /// Its words ask for a number, a choice or a few words, which can be compared between models.
     pub fn has_comparable_answer(&self) -> bool {
-        self.is_short_answer
+        self.is_comparable
     }
 
     /// What a model's evidence is made of.
@@ -105,17 +122,40 @@ impl Prompt {
     }
 }
 
-fn difficulty(features: &Features) -> f64 {
-    let Features { bytes: _, words, digits, symbols, lines, hard_words, has_code, turns, tools } = *features;
-    let share = |count: usize| count as f64 / (words.max(1) as f64);
-    let logit = -3.2
-        + 0.55 * (1.0 + words as f64).ln()
-        + 0.9 * share(symbols).min(1.5)
-        + 0.6 * share(digits).min(1.5)
-        + 0.15 * (lines.min(20) as f64).sqrt()
-        + 0.8 * (hard_words.min(4) as f64).sqrt()
-        + if has_code { 0.8 } else { 0.0 }
-        + 0.1 * (turns.saturating_sub(1).min(10) as f64)
-        + if tools > 0 { 0.4 } else { 0.0 };
-    1.0 / (1.0 + (-logit).exp())
+/// What plain signs count beside the trained kinds, which know few programs, stories and letters.
+const CODE_COUNTS: f64 = 1.0;
+const OPENING_COUNTS: f64 = 0.6;
+
+fn memberships(features: &Features, basis: &[f32; BASIS]) -> [f64; Task::ALL.len()] {
+    let mut shares = [0.0; Task::ALL.len()];
+    let mut add = |task: Task, share: f64| {
+        if let Some(sum) = shares.get_mut(task as usize) {
+            *sum += share;
+        }
+    };
+    for ((_, task), share) in KINDS.iter().zip(basis.iter().skip(1)) {
+        add(*task, f64::from(*share));
+    }
+    if features.has_code {
+        add(Task::Code, CODE_COUNTS);
+    }
+    let opens = |family: Family| features.opening.get(family as usize).is_some_and(|count| *count > 0);
+    if opens(Family::Writing) && opens(Family::Code) {
+        add(Task::Code, OPENING_COUNTS);
+    } else if opens(Family::Creative) {
+        add(Task::Creative, OPENING_COUNTS);
+    }
+    let sum: f64 = shares.iter().sum();
+    shares.map(|share| share / sum.max(f64::MIN_POSITIVE))
 }
+
+fn is_comparable(features: &Features, memberships: &[f64; Task::ALL.len()], output_tokens: u64) -> bool {
+    let is_choice = features.options >= 2;
+    let is_brief = features.family(Family::Brevity) >= 2 && features.family(Family::Length) == 0;
+    let is_number =
+        memberships.get(Task::Math as usize).is_some_and(|share| *share >= 0.5) && features.family(Family::Rigour) == 0;
+    is_choice || is_brief || is_number || output_tokens <= SHORT_ANSWER_TOKENS
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,5 +1,8 @@
 //! How well a model would answer a prompt, and how sure that is.
 
+use crate::cholesky::{Cholesky, add_square, dot, quadratic, triangle};
+use crate::evidence::HALF;
+use crate::heads::{BASIS, HEADS, KINDS};
 use crate::{Evidence, Prompt, Task};
 
 /// What the catalogue or the operator says of a model before anything was measured here.
@@ -20,11 +23,23 @@ impl Prior {
 
 /// What is known of one model's answers, ready to predict from.
 ///
-/// Working it out costs some microseconds: keep it beside the model and make it anew when the evidence changes.
+/// Answers are taken as linear in what the heads make of a prompt, with weights of the model's own. Before anything is
+/// known these lie on the line from weak to strong models that training drew, at the place that the prior says; graded
+/// prompts pull them away from there (a Gaussian posterior, in closed form).
+///
+/// Working it out costs some ten microseconds: keep it beside the model and make it anew when the evidence changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quality {
-    prior: f64,
-    is_guess: bool,
+    /// The model's weights over the basis.
+    weights: Vec<f64>,
+    /// Factor of their precision.
+    precision: Cholesky,
+    /// Precision that benchmarks gave, that feedback gave; empty where there are none.
+    benchmarks: Vec<f64>,
+    feedback: Vec<f64>,
+    /// How many graded prompts there are, and the sum of what the heads made of them.
+    seen: f64,
+    seen_basis: [f64; BASIS],
 }
 
 /// A model's predicted answer to one prompt.
@@ -49,20 +64,136 @@ pub struct Layers {
     pub feedback: f64,
 }
 
+/// Variance of one grade about its expectation.
+const GRADE_VARIANCE: f64 = 0.18;
+/// The same of a user's word, which is seldom asked for and seldom representative: four of them count as one grade.
+const FEEDBACK_VARIANCE: f64 = 4.0 * GRADE_VARIANCE;
+/// More feedback than this counts as if it were this much, so that the rest keeps its say.
+const MOST_FEEDBACK: f64 = 2_000.0;
+/// Standard deviation of a stated overall quality, and of a model of which nothing is stated.
+const STATED_DEVIATION: f64 = 0.08;
+const UNSTATED_DEVIATION: f64 = 0.2;
+/// Where a model of which nothing is stated is expected, as overall quality.
+const UNSTATED_QUALITY: f64 = 0.5;
+/// Variance of a stated quality in one task.
+const TASK_VARIANCE: f64 = 0.05 * 0.05;
+
 impl Quality {
     /// Lays benchmarks over the prior, and feedback, slowly, over both.
     pub fn new(prior: &Prior, benchmarks: &Evidence, feedback: &Evidence) -> Quality {
-        let _ = (benchmarks, feedback);
-        Quality { prior: prior.overall.unwrap_or(0.5), is_guess: prior.overall.is_none() }
+        let (mut half, mut right) = starting_point(prior);
+        add_tasks(prior, &mut half, &mut right);
+        let benchmarks_precision = scaled(benchmarks, 1.0 / GRADE_VARIANCE, &mut half, &mut right);
+        let share = (MOST_FEEDBACK / feedback.count().max(MOST_FEEDBACK)) / FEEDBACK_VARIANCE;
+        let feedback_precision = scaled(feedback, share, &mut half, &mut right);
+        let precision = Cholesky::of(half, BASIS);
+        precision.solve(&mut right);
+        // The first number of a basis is always 1, so the first column of its squares is its sum.
+        let seen_basis = std::array::from_fn(|place| {
+            let sum = |of: &Evidence| of.gram.get(triangle(place)).copied().unwrap_or_default();
+            sum(benchmarks) + sum(feedback)
+        });
+        Quality {
+            weights: right,
+            precision,
+            benchmarks: benchmarks_precision,
+            feedback: feedback_precision,
+            seen: benchmarks.count() + feedback.count(),
+            seen_basis,
+        }
     }
 
     /// Predicts the answer to one prompt.
     pub fn predict(&self, prompt: &Prompt) -> Predicted {
-        let shortfall = 1.0 - self.prior;
-        let value = (1.0 - shortfall * (0.4 + 1.2 * prompt.difficulty())).clamp(0.0, 1.0);
-        let standard_error = if self.is_guess { 0.3 } else { 0.1 };
-        Predicted { value, standard_error, layers: Layers { prior: 1.0, benchmarks: 0.0, feedback: 0.0 } }
+        self.predict_at(prompt.basis())
     }
+
+    pub(crate) fn predict_at(&self, basis: &[f64; BASIS]) -> Predicted {
+        let value = dot(&self.weights, basis).clamp(0.0, 1.0);
+        let mut half_way = *basis;
+        self.precision.forward(&mut half_way);
+        let variance = dot(&half_way, &half_way);
+        let mut pulled = half_way;
+        if !(self.benchmarks.is_empty() && self.feedback.is_empty()) {
+            self.precision.backward(&mut pulled);
+        }
+        let share = |layer: &[f64]| {
+            if layer.is_empty() { 0.0 } else { (quadratic(layer, &pulled) / variance).clamp(0.0, 1.0) }
+        };
+        let (benchmarks, feedback) = (share(&self.benchmarks), share(&self.feedback));
+        let layers = Layers { prior: (1.0 - benchmarks - feedback).max(0.0), benchmarks, feedback };
+        Predicted { value, standard_error: variance.sqrt(), layers }
+    }
+
+    /// How many graded prompts there are, and the sum of what the heads made of them.
+    pub(crate) fn seen(&self) -> (f64, &[f64; BASIS]) {
+        (self.seen, &self.seen_basis)
+    }
+}
+
+/// Precision and precision times mean of a model's weights before anything was graded: each strays a little from the
+/// line, and all together along it.
+fn starting_point(prior: &Prior) -> (Vec<f64>, Vec<f64>) {
+    let heads = &*HEADS;
+    let (strength, deviation) = match prior.overall.filter(|quality| quality.is_finite()) {
+        Some(quality) => (quality.clamp(0.0, 1.0) - 0.5, STATED_DEVIATION),
+        None => (UNSTATED_QUALITY - 0.5, UNSTATED_DEVIATION),
+    };
+    let mean: [f64; BASIS] = array(&heads.middle, |place, middle| middle + strength * at(&heads.slope, place));
+    let own: [f64; BASIS] = array(&heads.stray, |_, stray| 1.0 / (stray * stray).max(LEAST_VARIANCE));
+    let slope: [f64; BASIS] = array(&heads.slope, |place, slope| slope * at(&own, place));
+    let along = slope.iter().zip(heads.slope).map(|(scaled, slope)| scaled * f64::from(slope)).sum::<f64>();
+    let mut half = vec![0.0; HALF];
+    for (place, precision) in own.iter().enumerate() {
+        if let Some(diagonal) = half.get_mut(triangle(place) + place) {
+            *diagonal = *precision;
+        }
+    }
+    // The inverse of a diagonal plus one direction, by Sherman and Morrison.
+    let weight = -1.0 / (1.0 / (deviation * deviation) + along);
+    add_square(&mut half, &slope, weight);
+    let reach = weight * dot(&slope, &mean);
+    let right = (0..BASIS).map(|place| at(&own, place) * at(&mean, place) + reach * at(&slope, place)).collect();
+    (half, right)
+}
+
+/// Keeps a direction in which training saw no model stray from counting without bound.
+const LEAST_VARIANCE: f64 = 1e-6;
+
+fn array(values: &[f32; BASIS], of: impl Fn(usize, f64) -> f64) -> [f64; BASIS] {
+    std::array::from_fn(|place| of(place, values.get(place).copied().map_or(0.0, f64::from)))
+}
+
+fn at<T: Copy + Default + Into<f64>>(values: &[T], place: usize) -> f64 {
+    values.get(place).copied().unwrap_or_default().into()
+}
+
+/// A stated quality in a task counts as one sure grade on its kinds.
+fn add_tasks(prior: &Prior, half: &mut [f64], right: &mut [f64]) {
+    for (task, quality) in Task::ALL.into_iter().zip(prior.tasks) {
+        let Some(quality) = quality.filter(|quality| quality.is_finite()) else { continue };
+        let mut basis = [0.0; BASIS];
+        let kinds = KINDS.iter().filter(|(_, of)| *of == task).count().max(1) as f64;
+        let belongs = KINDS.iter().map(|(_, of)| if *of == task { 1.0 / kinds } else { 0.0 });
+        for (place, value) in basis.iter_mut().zip(std::iter::once(1.0).chain(belongs)) {
+            *place = value;
+        }
+        add_square(half, &basis, 1.0 / TASK_VARIANCE);
+        for (sum, value) in right.iter_mut().zip(basis) {
+            *sum += value * quality.clamp(0.0, 1.0) / TASK_VARIANCE;
+        }
+    }
+}
+
+/// Adds graded prompts at that precision each and gives back what they added; nothing where there are none.
+fn scaled(evidence: &Evidence, precision: f64, half: &mut [f64], right: &mut [f64]) -> Vec<f64> {
+    if evidence.count() <= 0.0 {
+        return Vec::new();
+    }
+    let added: Vec<f64> = evidence.gram.iter().map(|square| square * precision).collect();
+    half.iter_mut().zip(&added).for_each(|(sum, more)| *sum += more);
+    right.iter_mut().zip(evidence.moments.iter()).for_each(|(sum, moment)| *sum += moment * precision);
+    added
 }
 
 impl Default for Quality {
@@ -71,3 +202,6 @@ impl Default for Quality {
         Quality::new(&Prior::default(), &Evidence::none(), &Evidence::none())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,41 @@
+//! The kinds of prompt that the heads tell apart, and the task that each belongs to.
+
+use crate::Task;
+
+/// Kinds, in the order of the heads' outputs.
+pub const KINDS: [(&str, Task); 34] = [
+    ("word_problem", Task::Math),
+    ("competition", Task::Math),
+    ("school_math", Task::Math),
+    ("physics", Task::Knowledge),
+    ("chemistry", Task::Knowledge),
+    ("engineering", Task::Knowledge),
+    ("computing", Task::Knowledge),
+    ("biology", Task::Knowledge),
+    ("health", Task::Knowledge),
+    ("psychology", Task::Knowledge),
+    ("law", Task::Knowledge),
+    ("history", Task::Knowledge),
+    ("philosophy", Task::Reasoning),
+    ("economics", Task::Knowledge),
+    ("business", Task::Knowledge),
+    ("politics", Task::Knowledge),
+    ("other", Task::Knowledge),
+    ("program_spec", Task::Code),
+    ("program_body", Task::Code),
+    ("logic_grid", Task::Reasoning),
+    ("words_to_text", Task::Creative),
+    ("commonsense", Task::Reasoning),
+    ("science_short", Task::Reasoning),
+    ("openbook", Task::Reasoning),
+    ("graduate", Task::Reasoning),
+    ("encyclopedia", Task::Knowledge),
+    ("trivia", Task::Knowledge),
+    ("unframed_choice", Task::Knowledge),
+    ("conversation", Task::Conversation),
+    ("fact", Task::Knowledge),
+    ("creative", Task::Creative),
+    ("writing", Task::Writing),
+    ("extraction", Task::Extraction),
+    ("design", Task::Code),
+];
