@@ -5,8 +5,13 @@ use std::cmp::Ordering;
 use catalog::Nanodollars;
 use wire::usage::Usage;
 
+use crate::composite;
+use crate::heads::BASIS;
 use crate::score::Scale;
-use crate::{Availability, Candidate, Complexity, Composite, Goal, Needs, Policy, Predicted, Prompt, Strategy, Task};
+use crate::{
+    Availability, Candidate, Complexity, Composite, Goal, Needs, Policy, Predicted, Prompt, Quality, Strategy, Task,
+    Weights,
+};
 
 /// One candidate's place in the plan.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -169,13 +174,17 @@ pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, prompt: &Prompt
             None => ranked.push(entry),
         }
     }
-    score_all(&mut ranked, policy);
+    let scale = Scoring::over(&ranked, candidates, policy);
+    for entry in &mut ranked {
+        entry.score = scale.score(entry, entry.quality.value);
+    }
     let availability = |entry: &Ranked| candidates.get(entry.candidate).map(|candidate| candidate.availability);
     ranked.sort_by(|a, b| {
         let by_score = b.score.total_cmp(&a.score).then(a.candidate.cmp(&b.candidate));
         availability(b).cmp(&availability(a)).then(by_score)
     });
-    let placement = place(&mut ranked, candidates, policy);
+    let placement = place(&mut ranked, candidates, policy, &scale);
+    let composite = composite::best(&ranked, candidates, needs, prompt, policy, &scale);
     Plan {
         ranked,
         excluded,
@@ -183,7 +192,7 @@ pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, prompt: &Prompt
         task: prompt.task(),
         goal: policy.goal,
         placement,
-        composite: None,
+        composite,
     }
 }
 
@@ -242,46 +251,106 @@ fn is_too_dear(cost: Option<Nanodollars>, limit: Option<Nanodollars>, needs: &Ne
 /// The share that settles ties between candidates equal in what a single-minded goal asks for.
 const TIE_BREAK: f64 = 0.02;
 
-fn score_all(ranked: &mut [Ranked], policy: &Policy) {
-    let dollars = |entry: &Ranked| entry.cost.map(Nanodollars::to_usd);
-    let scale = Scale::over(ranked.iter().filter_map(dollars), ranked.iter().filter_map(|entry| entry.latency_ms));
-    let balanced = Strategy::Balanced.weights();
-    for entry in ranked.iter_mut() {
-        let (cost, speed) = (scale.cost(dollars(entry)), scale.latency(entry.latency_ms));
-        let quality = entry.quality.value;
-        let mostly = |main: f64| (1.0 - TIE_BREAK) * main + TIE_BREAK * balanced.weigh(cost, quality, speed);
-        entry.score = match policy.goal {
-            Goal::Weighed(_) => policy.weights.weigh(cost, quality, speed),
+/// What scores are measured against: the cheapest, the fastest, the best of the candidates.
+pub(crate) struct Scoring {
+    policy: Policy,
+    scale: Scale,
+    best: f64,
+    /// The prompt that candidates are compared at on the whole.
+    common: [f64; BASIS],
+}
+
+impl Scoring {
+    fn over(ranked: &[Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Scoring {
+        let known = ranked.iter().filter_map(|entry| entry.cost.map(Nanodollars::to_usd));
+        let best = ranked.iter().map(|entry| entry.quality.value).fold(0.0, f64::max);
+        let common = Quality::common_basis(candidates.iter().map(|candidate| candidate.quality));
+        let scale = Scale::over(known, ranked.iter().filter_map(|entry| entry.latency_ms));
+        Scoring { policy: *policy, scale, best, common }
+    }
+
+    /// The score of that quality at the candidate's cost and latency.
+    fn score(&self, entry: &Ranked, quality: f64) -> f64 {
+        self.score_of(entry.cost, entry.latency_ms, quality)
+    }
+
+    pub(crate) fn score_of(&self, cost: Option<Nanodollars>, latency_ms: Option<f64>, quality: f64) -> f64 {
+        let (cost, speed) = (self.scale.cost(cost.map(Nanodollars::to_usd)), self.scale.latency(latency_ms));
+        let weigh = |weights: Weights| weights.weigh(cost, quality, speed, weights.adequacy(quality, self.best));
+        let mostly = |main: f64| (1.0 - TIE_BREAK) * main + TIE_BREAK * weigh(Strategy::Balanced.weights());
+        match self.policy.goal {
+            Goal::Weighed(_) => weigh(self.policy.weights),
             Goal::Fastest => mostly(speed),
             Goal::Cheapest => mostly(cost),
             Goal::Best => mostly(quality),
-        };
+        }
     }
 }
 
-/// Puts first what the policy wants first, and says of every candidate what became of it.
-fn place(ranked: &mut [Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Placement {
-    let availability = |entry: &Ranked| candidates.get(entry.candidate).map(|candidate| candidate.availability);
-    let is_ready = |entry: &Ranked| availability(entry) == Some(Availability::Ready);
-    let sticky = policy.sticky.and_then(|sticky| ranked.iter().position(|e| e.candidate == sticky && is_ready(e)));
-    let (position, placement, verdict) = match (sticky, local_first(ranked, candidates, policy)) {
-        (Some(position), _) => (position, Placement::Sticky, Verdict::BehindSticky),
-        (None, Some(position)) => (position, Placement::LocalFirst, Verdict::BehindLocal),
-        (None, None) => (0, Placement::Score, Verdict::Outscored),
+/// Standard errors that a lead must exceed before the best model on the whole is left for the best on this prompt: the
+/// largest of many predictions is one that errs upwards.
+const GUARD_ERRORS: f64 = 1.0;
+
+/// Which of the reachable candidates is best on the whole: by its quality over all prompts, less what is not sure of it.
+fn incumbent(ranked: &[Ranked], candidates: &[Candidate<'_>], scoring: &Scoring) -> Option<usize> {
+    let overall = |entry: &Ranked| {
+        let predicted = candidates.get(entry.candidate).map(|candidate| candidate.quality.predict_at(&scoring.common));
+        predicted.map_or(0.0, |predicted| predicted.value - predicted.standard_error)
     };
+    let front = ranked.first().and_then(|first| candidates.get(first.candidate))?.availability;
+    let is_level = |entry: &Ranked| candidates.get(entry.candidate).is_some_and(|c| c.availability == front);
+    let level = ranked.iter().enumerate().filter(|(_, entry)| is_level(entry));
+    level
+        .map(|(place, entry)| (place, overall(entry)))
+        .max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)))
+        .map(|(place, _)| place)
+}
+
+/// Where the incumbent stands, if the first candidate's lead over it is within the error of the prediction. Only
+/// [`Goal::Best`] is guarded: what else is ranked by is known, and a shortfall of quality is held by the adequacy.
+fn guarded(ranked: &[Ranked], candidates: &[Candidate<'_>], scoring: &Scoring) -> Option<usize> {
+    let (Goal::Best, Some(first)) = (scoring.policy.goal, ranked.first()) else { return None };
+    let place = incumbent(ranked, candidates, scoring)?;
+    let held = ranked.get(place)?;
+    let error = first.quality.standard_error.hypot(held.quality.standard_error);
+    let is_sure = first.quality.value - held.quality.value > GUARD_ERRORS * error;
+    (place > 0 && !is_sure).then_some(place)
+}
+
+/// Where the candidate stands that has this conversation, if it can be asked and the first would not answer clearly
+/// better.
+fn kept(ranked: &[Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Option<usize> {
+    let place = ranked.iter().position(|entry| Some(entry.candidate) == policy.sticky)?;
+    let (entry, first) = (ranked.get(place)?, ranked.first()?);
+    let availability = candidates.get(entry.candidate)?.availability;
+    let error = first.quality.standard_error.hypot(entry.quality.standard_error);
+    let is_better = first.quality.value - entry.quality.value > GUARD_ERRORS * error;
+    (availability != Availability::Unreachable && !is_better).then_some(place)
+}
+
+/// Puts first what the policy wants first, and says of every candidate what became of it.
+fn place(ranked: &mut [Ranked], candidates: &[Candidate<'_>], policy: &Policy, scoring: &Scoring) -> Placement {
+    let found = kept(ranked, candidates, policy)
+        .map(|place| (place, Placement::Sticky, Verdict::BehindSticky))
+        .or_else(|| {
+            local_first(ranked, candidates, policy).map(|place| (place, Placement::LocalFirst, Verdict::BehindLocal))
+        })
+        .or_else(|| guarded(ranked, candidates, scoring).map(|place| (place, Placement::Guard, Verdict::WithinError)));
+    let (position, placement, passed_over) = found.unwrap_or((0, Placement::Score, Verdict::Outscored));
     for (place, entry) in ranked.iter_mut().enumerate() {
-        entry.verdict = match (availability(entry), place.cmp(&position)) {
+        let availability = candidates.get(entry.candidate).map(|candidate| candidate.availability);
+        entry.verdict = match (availability, place.cmp(&position)) {
             (_, Ordering::Equal) => Verdict::Taken,
-            (Some(Availability::Short), _) => Verdict::Short,
             (Some(Availability::Unreachable), _) => Verdict::Unreachable,
-            (_, Ordering::Less) => verdict,
-            (_, Ordering::Greater) => Verdict::Outscored,
+            (_, Ordering::Less) => passed_over,
+            (Some(Availability::Short), _) => Verdict::Short,
+            (Some(Availability::Ready) | None, Ordering::Greater) => Verdict::Outscored,
         };
     }
     if let Some(front) = ranked.get_mut(..=position) {
         front.rotate_right(1);
     }
-    if position == 0 { Placement::Score } else { placement }
+    if position == 0 && placement != Placement::Sticky { Placement::Score } else { placement }
 }
 
 /// Where the best local model stands, if the policy wants it first.

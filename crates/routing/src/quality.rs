@@ -2,7 +2,7 @@
 
 use crate::cholesky::{Cholesky, add_square, dot, quadratic, triangle};
 use crate::evidence::HALF;
-use crate::heads::{BASIS, HEADS, KINDS};
+use crate::heads::{BASIS, HEADS, Heads, KINDS};
 use crate::{Evidence, Prompt, Task};
 
 /// What the catalogue or the operator says of a model before anything was measured here.
@@ -40,6 +40,8 @@ pub struct Quality {
     /// How many graded prompts there are, and the sum of what the heads made of them.
     seen: f64,
     seen_basis: [f64; BASIS],
+    /// The prompt that traffic is taken to be before any was graded.
+    mean: [f64; BASIS],
 }
 
 /// A model's predicted answer to one prompt.
@@ -81,7 +83,12 @@ const TASK_VARIANCE: f64 = 0.05 * 0.05;
 impl Quality {
     /// Lays benchmarks over the prior, and feedback, slowly, over both.
     pub fn new(prior: &Prior, benchmarks: &Evidence, feedback: &Evidence) -> Quality {
-        let (mut half, mut right) = starting_point(prior);
+        Quality::over(&HEADS, prior, benchmarks, feedback)
+    }
+
+    /// The same where other heads than those checked in read the prompts.
+    pub fn over(heads: &Heads, prior: &Prior, benchmarks: &Evidence, feedback: &Evidence) -> Quality {
+        let (mut half, mut right) = starting_point(heads, prior);
         add_tasks(prior, &mut half, &mut right);
         let benchmarks_precision = scaled(benchmarks, 1.0 / GRADE_VARIANCE, &mut half, &mut right);
         let share = (MOST_FEEDBACK / feedback.count().max(MOST_FEEDBACK)) / FEEDBACK_VARIANCE;
@@ -100,6 +107,7 @@ impl Quality {
             feedback: feedback_precision,
             seen: benchmarks.count() + feedback.count(),
             seen_basis,
+            mean: heads.mean.map(f64::from),
         }
     }
 
@@ -125,16 +133,27 @@ impl Quality {
         Predicted { value, standard_error: variance.sqrt(), layers }
     }
 
-    /// How many graded prompts there are, and the sum of what the heads made of them.
-    pub(crate) fn seen(&self) -> (f64, &[f64; BASIS]) {
-        (self.seen, &self.seen_basis)
+    /// The prompt that candidates are compared at on the whole: the mean of what was graded for any of them, beginning
+    /// with that of the training.
+    pub(crate) fn common_basis<'q>(qualities: impl Iterator<Item = &'q Quality>) -> [f64; BASIS] {
+        let (mut count, mut sums) = (0.0, [0.0; BASIS]);
+        for quality in qualities {
+            let mean = quality.mean.iter().zip(quality.seen_basis);
+            for (sum, (mean, seen)) in sums.iter_mut().zip(mean) {
+                *sum += mean * MEAN_COUNTS + seen;
+            }
+            count += MEAN_COUNTS + quality.seen;
+        }
+        sums.map(|sum| sum / f64::max(count, 1.0))
     }
 }
 
+/// Graded prompts that the mean of the training counts as.
+const MEAN_COUNTS: f64 = 20.0;
+
 /// Precision and precision times mean of a model's weights before anything was graded: each strays a little from the
 /// line, and all together along it.
-fn starting_point(prior: &Prior) -> (Vec<f64>, Vec<f64>) {
-    let heads = &*HEADS;
+fn starting_point(heads: &Heads, prior: &Prior) -> (Vec<f64>, Vec<f64>) {
     let (strength, deviation) = match prior.overall.filter(|quality| quality.is_finite()) {
         Some(quality) => (quality.clamp(0.0, 1.0) - 0.5, STATED_DEVIATION),
         None => (UNSTATED_QUALITY - 0.5, UNSTATED_DEVIATION),

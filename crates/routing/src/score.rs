@@ -96,12 +96,23 @@ impl Weights {
         self.latency
     }
 
-    /// The weighted sum of three values from 0 to 1.
-    pub(crate) fn weigh(self, cost: f64, quality: f64, latency: f64) -> f64 {
-        self.cost * cost + self.quality * quality + self.latency * latency
+    /// The weighted sum of three values from 0 to 1, where a low cost and a low latency count as far as the answer is
+    /// `adequate`.
+    pub(crate) fn weigh(self, cost: f64, quality: f64, latency: f64, adequate: f64) -> f64 {
+        self.quality * quality + adequate * (self.cost * cost + self.latency * latency)
+    }
+
+    /// How far an answer of that quality will do beside one of the best: 1 for the best, falling straight to 0 where it
+    /// lacks the share of the best that is tolerated. The more quality weighs, the less is tolerated.
+    pub(crate) fn adequacy(self, quality: f64, best: f64) -> f64 {
+        let lack = 1.0 - quality / best.max(f64::MIN_POSITIVE);
+        (1.0 - lack.max(0.0) * self.quality / TOLERANCE).clamp(0.0, 1.0)
     }
 }
 
+/// Share of the best quality that may be lacking, times the weight of quality: under `balanced` a cheap answer that is
+/// a tenth worse than the best is worth nothing for being cheap.
+const TOLERANCE: f64 = 0.035;
 /// A cost this many times the cheapest candidate's scores 0.
 const COST_SPAN: f64 = 100.0;
 /// The step from free to the cheapest that costs something counts as this factor.

@@ -467,8 +467,8 @@ fn draw_line(heads: &mut Heads, rows: &[Row<'_>], table: &Table, stray: &[f64]) 
 /// Keeps the strength of a model with few grades near the middle.
 const STRENGTH_RIDGE: f64 = 5.0;
 /// Keeps the line near what holds for all prompts, and its slope.
-const LINE_RIDGE: f64 = 30.0;
-const SLOPE_RIDGE: f64 = 9.0;
+const LINE_RIDGE: f64 = 3.0;
+const SLOPE_RIDGE: f64 = 0.2;
 
 fn columns(rows: &[Row<'_>], bases: &[Vec<f64>], table: &Table) -> Vec<Column> {
     let mut columns = Vec::new();

@@ -139,7 +139,7 @@ fn write_record(
 
 /// Rows of one prompt stand in several sets, with little more than white space between them: they share a group, so that
 /// no prompt is learnt from and tested on.
-fn group(prompt: &str) -> u8 {
+pub(crate) fn group(prompt: &str) -> u8 {
     let letters = prompt.bytes().filter(u8::is_ascii_alphanumeric).take(120);
     let hash =
         letters.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
