@@ -315,15 +315,3 @@ fn particles_agree(one: &Reading, other: &Reading) -> bool {
     let (ours, theirs) = (only(one, other), only(other, one));
     !ours.iter().any(|particle| theirs.iter().any(|other| words::are_opposites(particle, other)))
 }
-
-// TUNING-BEGIN
-#[doc(hidden)]
-pub fn dump(one: &Reading, other: &Reading) -> (&'static str, String, String, usize, usize) {
-    let words =
-        |left: &[&Term]| left.iter().filter(|t| !t.is_filler).map(|t| t.stem.clone()).collect::<Vec<_>>().join(",");
-    let r = agreement(one, other, Guard::Standard)
-        .map_or_else(Mismatch::as_str, |a| if a == Agreement::Almost { "almost" } else { "ok" });
-    let Alignment { left: [a, b], .. } = Alignment::of(one, other);
-    (r, words(&a), words(&b), one.terms.len(), other.terms.len())
-}
-// TUNING-END
