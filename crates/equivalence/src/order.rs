@@ -101,7 +101,9 @@ fn may_swap(one: &Pair<'_>, other: &Pair<'_>) -> bool {
     if one.is_free() || other.is_free() {
         return true;
     }
-    if changes_sides(one, other) && !one.keeps_role() {
+    // Two that stand behind the same word, or each behind the other's, would take each other's parts.
+    let is_exchange = changes_sides(one, other) && (!one.keeps_role() || one.ours.role.is_some());
+    if is_exchange {
         return false;
     }
     let roles = [one.ours.role, one.theirs.role, other.ours.role, other.theirs.role];

@@ -116,7 +116,7 @@ impl Policy {
 }
 
 /// How far two texts may be apart that miss a word, as a share of what others may.
-const ALMOST: f32 = 0.4;
+const ALMOST: f32 = 0.5;
 /// Words with a counterpart that a text needs before one without is forgiven.
 const ENOUGH: usize = 3;
 
