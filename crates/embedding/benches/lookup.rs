@@ -18,6 +18,9 @@ fn look_up(bench: &mut Criterion) {
     for text in [SHORT, LONG] {
         let tokens = encoder.encode(text, 128).tokens;
         bench.bench_function(&format!("encode {tokens} tokens"), |bench| bench.iter(|| encoder.encode(text, 128)));
+        bench.bench_function(&format!("look {tokens} tokens up among 10,000 rows"), |bench| {
+            bench.iter(|| rows.nearest(&Row::of(&encoder.encode(text, 128).vector), 0.8, 8));
+        });
     }
     let text = LONG.repeat(6);
     bench.bench_function("encode 128 tokens", |bench| bench.iter(|| encoder.encode(&text, 128)));

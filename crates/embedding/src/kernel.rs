@@ -14,7 +14,7 @@ pub(crate) struct Products<'a> {
     /// The rows of the matrix, of `width` bytes each.
     pub(crate) matrix: &'a [i8],
     pub(crate) width: usize,
-    /// Row after row, one number for each row of the matrix.
+    /// Row after row of the matrix, one number for each of the rows.
     pub(crate) products: &'a mut [i32],
 }
 
@@ -31,22 +31,18 @@ impl Products<'_> {
     #[inline(always)]
     fn with(self, fours: impl Fn(&[i8], [&[i16]; 4]) -> [i32; 4], product_of: impl Fn(&[i8], &[i16]) -> i32) {
         let Products { rows, matrix, width, products } = self;
-        let count = matrix.len() / width;
-        // Four rows at once: a byte of the matrix is widened once for all of them.
+        let count = rows.len() / width;
+        // Four rows at once: a byte of the matrix is widened once for all of them. The matrix is the larger, and passes by
+        // once, while the rows stay near.
         let (four_rows, rest) = rows.split_at(rows.len() - rows.len() % (4 * width));
-        let (products, last) = products.split_at_mut(four_rows.len() / width * count);
-        for (four, products) in four_rows.chunks_exact(4 * width).zip(products.chunks_exact_mut(4 * count)) {
-            let (ab, cd) = four.split_at(2 * width);
-            let ((a, b), (c, d)) = (ab.split_at(width), cd.split_at(width));
-            let (low, high) = products.split_at_mut(2 * count);
-            let ((p, q), (r, s)) = (low.split_at_mut(count), high.split_at_mut(count));
-            let places = p.iter_mut().zip(q).zip(r).zip(s);
-            for (bytes, (((p, q), r), s)) in matrix.chunks_exact(width).zip(places) {
-                [*p, *q, *r, *s] = fours(bytes, [a, b, c, d]);
+        for (bytes, products) in matrix.chunks_exact(width).zip(products.chunks_exact_mut(count)) {
+            let (products, last) = products.split_at_mut(four_rows.len() / width);
+            for (four, products) in four_rows.chunks_exact(4 * width).zip(products.as_chunks_mut().0) {
+                let (ab, cd) = four.split_at(2 * width);
+                let ((a, b), (c, d)) = (ab.split_at(width), cd.split_at(width));
+                *products = fours(bytes, [a, b, c, d]);
             }
-        }
-        for (row, products) in rest.chunks_exact(width).zip(last.chunks_exact_mut(count)) {
-            for (bytes, product) in matrix.chunks_exact(width).zip(products) {
+            for (row, product) in rest.chunks_exact(width).zip(last) {
                 *product = product_of(bytes, row);
             }
         }

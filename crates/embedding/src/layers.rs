@@ -86,17 +86,12 @@ impl Linear {
         let mut products = vec![0; states.len() / self.width * height];
         Products { rows: &rows, matrix: &self.rows, width: self.width, products: &mut products }.compute();
         let mut out = vec![0.0; products.len()];
-        each(
-            #[inline(always)]
-            || {
-                for (out, products) in out.chunks_exact_mut(height).zip(products.chunks_exact(height)) {
-                    let learned = self.scales.iter().zip(&self.bias);
-                    for ((out, product), (by, bias)) in out.iter_mut().zip(products).zip(learned) {
-                        *out = *product as f32 * (scale * by) + bias;
-                    }
-                }
-            },
-        );
+        let learned = self.scales.iter().zip(&self.bias);
+        for (at, (products, (by, bias))) in products.chunks_exact(states.len() / self.width).zip(learned).enumerate() {
+            for (out, product) in out.iter_mut().skip(at).step_by(height).zip(products) {
+                *out = *product as f32 * (scale * by) + bias;
+            }
+        }
         out
     }
 }

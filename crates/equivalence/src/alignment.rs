@@ -47,9 +47,11 @@ fn is_synonym(one: &Term, other: &Term) -> bool {
     words::are_synonyms(&one.stem, &other.stem)
 }
 
-/// One is a word that the model knows, the other none, and a slip of the fingers is between them.
+/// One is a word that the model knows, the other none, and a slip of the fingers is between them. Names differ by less.
 fn is_misspelt(one: &Term, other: &Term) -> bool {
-    one.stem.len().max(other.stem.len()) >= SHORTEST_SLIP
+    !one.is_name
+        && !other.is_name
+        && one.stem.len().max(other.stem.len()) >= SHORTEST_SLIP
         && one.stem.is_ascii()
         && other.stem.is_ascii()
         && one.is_known != other.is_known

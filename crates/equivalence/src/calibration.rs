@@ -57,7 +57,7 @@ const MOST_KNOTS: usize = 64;
 /// What the embedded model is called.
 const EMBEDDED: &str = "all-minilm-l6-v2";
 /// Its cosine that is a similarity of 0.95.
-const COSINE_OF_95: f32 = 0.76;
+const COSINE_OF_95: f32 = 0.80;
 /// The shares of different pairs at which two embedders are set equal, denser towards the end that decides.
 const LEVELS: [f32; 16] = [0.0, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.75, 0.8, 0.85, 0.9, 0.93, 0.96, 0.98, 0.99];
 
@@ -124,6 +124,18 @@ impl Calibration {
         &self.embedder
     }
 
+    /// The least cosine that is a similarity of so much: what a search asks its index for.
+    pub fn cosine(&self, similarity: f32) -> f32 {
+        for pair in self.knots.windows(2) {
+            let [(from, low), (to, high)] = pair else { continue };
+            if similarity <= *high && high > low {
+                let part = ((similarity - low) / (high - low)).max(0.0);
+                return from + part * (to - from);
+            }
+        }
+        1.0
+    }
+
     /// The calibrated similarity of a cosine, 0 to 1; 0 for what is not a number.
     pub fn similarity(&self, cosine: f32) -> f32 {
         for pair in self.knots.windows(2) {
@@ -183,6 +195,16 @@ mod tests {
         assert_eq!(serde_json::from_str::<Calibration>(&text).unwrap(), fitted);
         assert!(serde_json::from_str::<Calibration>(r#"{"embedder":"a/b","knots":[[1.0,0.0],[0.0,1.0]]}"#).is_err());
         assert!(serde_json::from_str::<Calibration>(r#"{"embedder":"a/b","knots":[[0.0,0.0]]}"#).is_err());
+    }
+
+    #[test]
+    fn a_cosine_is_found_for_a_similarity() {
+        for calibration in [Calibration::embedded(), Calibration::fit("a/b".to_owned(), &samples(f32::sqrt)).unwrap()] {
+            for similarity in [0.1, 0.5, 0.9, 0.95, 0.99, 1.0] {
+                let found = calibration.similarity(calibration.cosine(similarity));
+                assert!((found - similarity).abs() < 1e-3, "{similarity} {found}");
+            }
+        }
     }
 
     #[test]

@@ -24,6 +24,10 @@ pub fn canonical(text: &str) -> String {
             Kind::Code if token.text.contains('`') || token.text.is_empty() => "```",
             Kind::Code => "`",
             Kind::Quote if token.text.contains('"') => return text.to_owned(),
+            // A quote that stands alone: who knows what it quotes.
+            Kind::Mark if token.text.contains(['\'', '"', '`', '“', '”', '«', '»', '’']) => {
+                return text.to_owned();
+            }
             Kind::Quote => "\"",
             Kind::Word | Kind::Number | Kind::Name | Kind::Mark | Kind::Break => "",
         };

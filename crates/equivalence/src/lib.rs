@@ -21,5 +21,5 @@ mod words;
 pub use calibration::{Calibration, CalibrationError, Sample};
 pub use canonical::canonical;
 pub use evaluation::{Tally, judge};
-pub use policy::{Guard, Mismatch, Policy, compare, dump};
+pub use policy::{Guard, Mismatch, Policy, compare};
 pub use reading::{MOST_BYTES, Reading, Reason};

@@ -7,6 +7,7 @@ pub(crate) fn agrees(one: &[Term], other: &[Term], pairs: &[(usize, usize)]) -> 
     let pair = |(a, b): &(usize, usize)| Some(Pair { ours: one.get(*a)?, theirs: other.get(*b)?, places: (*a, *b) });
     let pairs: Vec<Pair<'_>> = pairs.iter().filter_map(pair).collect();
     let is_symmetric = pairs.iter().any(holds_both_ways);
+    let is_between = [one, other].iter().all(|terms| terms.iter().any(|term| term.role == Some("between")));
     let stays = |pair: &Pair<'_>| !(is_part(pair.ours.role) && is_part(pair.theirs.role)) || pair.keeps_role();
     if !pairs.iter().all(stays) {
         return false;
@@ -17,6 +18,7 @@ pub(crate) fn agrees(one: &[Term], other: &[Term], pairs: &[(usize, usize)]) -> 
             first.places.1 < second.places.1
                 || turned.contains(&first.places)
                 || turned.contains(&second.places)
+                || is_between && !first.is_part() && !second.is_part()
                 || may_swap(first, second)
                 || is_symmetric && (changes_sides(first, second) || holds_both_ways(first) || holds_both_ways(second))
         })
@@ -28,14 +30,28 @@ fn holds_both_ways(pair: &Pair<'_>) -> bool {
 }
 
 /// Stems of words that hold both ways.
-const SYMMETRIC: [&str; 10] =
-    ["similar", "differ", "different", "equal", "friend", "marri", "relat", "compar", "identical", "equivalent"];
+const SYMMETRIC: [&str; 11] = [
+    "differenc",
+    "similar",
+    "differ",
+    "different",
+    "equal",
+    "friend",
+    "marri",
+    "relat",
+    "compar",
+    "identical",
+    "equivalent",
+];
 
 /// The pairs that a change to the passive voice moves: who does it, and what it is done to. None where one text names with
 /// "by" who does it and the other has not that one first, or each names another.
 fn passive(pairs: &[Pair<'_>]) -> Option<Vec<(usize, usize)>> {
     let (mut turned, mut agents) = (Vec::new(), None);
-    for agent in pairs.iter().filter(|pair| (pair.ours.role == Some("by")) != (pair.theirs.role == Some("by"))) {
+    for agent in pairs
+        .iter()
+        .filter(|pair| matches!((pair.ours.role, pair.theirs.role), (Some("by"), None) | (None, Some("by"))))
+    {
         let is_ours = agent.ours.role == Some("by");
         let active = |pair: &Pair<'_>| if is_ours { pair.places.1 } else { pair.places.0 };
         let passive = |pair: &Pair<'_>| if is_ours { pair.places.0 } else { pair.places.1 };
@@ -61,6 +77,15 @@ struct Pair<'a> {
 }
 
 impl Pair<'_> {
+    fn is_part(&self) -> bool {
+        is_part(self.ours.role) || is_part(self.theirs.role)
+    }
+
+    /// Adverbs stand where they like.
+    fn is_free(&self) -> bool {
+        self.ours.is_judgement || self.theirs.is_judgement || self.ours.stem.len() > 4 && self.ours.stem.ends_with("li")
+    }
+
     fn keeps_role(&self) -> bool {
         let into = |role: Role| if role == Some("into") { Some("to") } else { role };
         into(self.ours.role) == into(self.theirs.role)
@@ -73,10 +98,12 @@ fn may_swap(one: &Pair<'_>, other: &Pair<'_>) -> bool {
     if in_row(one.ours, other.ours) && in_row(one.theirs, other.theirs) {
         return true;
     }
-    if one.ours.is_judgement || one.theirs.is_judgement || other.ours.is_judgement || other.theirs.is_judgement {
+    if one.is_free() || other.is_free() {
         return true;
     }
-    if changes_sides(one, other) && !one.keeps_role() {
+    // Two that stand behind the same word, or each behind the other's, would take each other's parts.
+    let is_exchange = changes_sides(one, other) && (!one.keeps_role() || one.ours.role.is_some());
+    if is_exchange {
         return false;
     }
     let roles = [one.ours.role, one.theirs.role, other.ours.role, other.theirs.role];

@@ -3,7 +3,7 @@
 use crate::alignment::Alignment;
 use crate::clause::Manner;
 use crate::order;
-use crate::reading::{Reading, Term};
+use crate::reading::{Marked, Reading, Term};
 use crate::words;
 
 /// How strict the guards are.
@@ -116,7 +116,7 @@ impl Policy {
 }
 
 /// How far two texts may be apart that miss a word, as a share of what others may.
-const ALMOST: f32 = 0.3;
+const ALMOST: f32 = 0.5;
 /// Words with a counterpart that a text needs before one without is forgiven.
 const ENOUGH: usize = 3;
 
@@ -144,24 +144,65 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
     if one.ineligible().is_some() || other.ineligible().is_some() {
         return Err(Mismatch::Ineligible);
     }
+    // Which word is taken first may matter where synonyms branch, so the order is one's own.
+    let (one, other) = if one.stems().gt(other.stems()) { (other, one) } else { (one, other) };
+    let is_turned = one.scope != other.scope && is_turned(&one.scope, &other.scope);
     let checks = [
-        (one.numbers == other.numbers, Mismatch::Number),
+        (numbers_agree(&one.numbers, &other.numbers), Mismatch::Number),
         (one.verbatim == other.verbatim, Mismatch::Verbatim),
         (one.negations == other.negations, Mismatch::Negation),
         (one.frame.agrees(&other.frame, guard), Mismatch::Question),
         (alternatives_agree(one, other, guard), Mismatch::Conjunction),
         (one.pronouns == other.pronouns && persons_agree(one, other), Mismatch::Pronoun),
-        (scopes_agree(one, other, guard) && tenses_agree(one, other) && particles_agree(one, other), Mismatch::Scope),
+        (is_turned || scopes_agree(one, other, guard), Mismatch::Scope),
+        (marks_agree(one, other, "not"), Mismatch::Negation),
+        (places_agree(one, other), Mismatch::Scope),
+        (tenses_agree(one, other) && particles_agree(one, other), Mismatch::Scope),
     ];
     if let Some((_, mismatch)) = checks.into_iter().find(|(agrees, _)| !agrees) {
         return Err(mismatch);
     }
-    words_agree(one, other, guard)
+    let Alignment { pairs, left } = Alignment::of(one, other);
+    if is_turned {
+        let [[ours], [theirs]] = left.each_ref().map(Vec::as_slice) else { return Err(Mismatch::Scope) };
+        if !words::are_opposites(&ours.stem, &theirs.stem) {
+            return Err(Mismatch::Scope);
+        }
+    } else if let Some(mismatch) = unmatched(one, other, &left, guard) {
+        let forgives = guard == Guard::Standard && !one.frame.is_yes_or_no() && pairs.len() >= ENOUGH;
+        if mismatch != Unmatched::One || !forgives {
+            return Err(mismatch.into());
+        }
+        return if order::agrees(&one.terms, &other.terms, &pairs) {
+            Ok(Agreement::Almost)
+        } else {
+            Err(Mismatch::Order)
+        };
+    }
+    if order::agrees(&one.terms, &other.terms, &pairs) { Ok(Agreement::Whole) } else { Err(Mismatch::Order) }
 }
 
-/// Whether every word that carries meaning has its counterpart, in its part.
-fn words_agree(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, Mismatch> {
-    let Alignment { pairs, left } = Alignment::of(one, other);
+/// What the words without a counterpart come to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unmatched {
+    Opposite,
+    Name,
+    /// One word more than the other text has.
+    One,
+    Several,
+}
+
+impl From<Unmatched> for Mismatch {
+    fn from(unmatched: Unmatched) -> Mismatch {
+        match unmatched {
+            Unmatched::Opposite => Mismatch::Opposite,
+            Unmatched::Name => Mismatch::Name,
+            Unmatched::One | Unmatched::Several => Mismatch::Words,
+        }
+    }
+}
+
+fn unmatched(one: &Reading, other: &Reading, left: &[Vec<&Term>; 2], guard: Guard) -> Option<Unmatched> {
     let is_listing = one.frame.lists();
     let is_praise = |term: &Term| matches!(term.stem.as_str(), "good" | "great");
     let counts = |term: &&&Term| guard == Guard::Strict || !(term.is_filler || is_listing && is_praise(term));
@@ -169,21 +210,71 @@ fn words_agree(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement
     let is_opposed = |left: &[&Term], terms: &[Term]| {
         left.iter().any(|term| terms.iter().any(|other| words::are_opposites(&term.stem, &other.stem)))
     };
-    let is_almost =
-        guard == Guard::Standard && is_listing && ours.len().saturating_add(theirs.len()) == 1 && pairs.len() >= ENOUGH;
+    // A light verb may be missing, but not stand against another word.
+    let [our_light, their_light] = left.each_ref().map(|left| left.iter().any(|term| term.is_light));
+    let is_replaced = our_light && (their_light || !theirs.is_empty()) || their_light && !ours.is_empty();
     if is_opposed(&ours, &other.terms) || is_opposed(&theirs, &one.terms) {
-        Err(Mismatch::Opposite)
+        Some(Unmatched::Opposite)
     } else if ours.iter().chain(&theirs).any(|term| term.is_name) {
-        Err(Mismatch::Name)
-    } else if !(ours.is_empty() && theirs.is_empty() || is_almost) {
-        Err(Mismatch::Words)
-    } else if !order::agrees(&one.terms, &other.terms, &pairs) {
-        Err(Mismatch::Order)
-    } else if is_almost {
-        Ok(Agreement::Almost)
+        Some(Unmatched::Name)
+    } else if is_replaced {
+        Some(Unmatched::Several)
     } else {
-        Ok(Agreement::Whole)
+        match ours.len().saturating_add(theirs.len()) {
+            0 => None,
+            1 => Some(Unmatched::One),
+            _ => Some(Unmatched::Several),
+        }
     }
+}
+
+/// Whether one says "more" where the other says "less", and nothing else differs: then an opposite makes them one.
+fn is_turned(one: &[usize], other: &[usize]) -> bool {
+    let (more, less) = (words::scope_of("more"), words::scope_of("less"));
+    let only = |scope: &[usize], of: &[usize]| -> Vec<usize> {
+        scope.iter().filter(|group| !of.contains(group)).copied().collect()
+    };
+    let found = match (only(one, other).as_slice(), only(other, one).as_slice()) {
+        ([ours], [theirs]) => [Some(*ours), Some(*theirs)],
+        _ => return false,
+    };
+    one.len() == other.len() && (found == [more, less] || found == [less, more])
+}
+
+/// Whether both have the same numbers, in one order or of the same things.
+fn numbers_agree(one: &[Marked], other: &[Marked]) -> bool {
+    let values = |numbers: &[Marked]| numbers.iter().map(|number| number.by.clone()).collect::<Vec<_>>();
+    if values(one) == values(other) {
+        return true;
+    }
+    let sorted = |numbers: &[Marked]| {
+        let mut numbers = numbers.to_vec();
+        numbers.sort_unstable();
+        numbers
+    };
+    one.iter().all(|number| number.stem.is_some()) && sorted(one) == sorted(other)
+}
+
+/// Whether the words that a small word stands before are the same.
+fn marks_agree(one: &Reading, other: &Reading, by: &str) -> bool {
+    let stems = |reading: &'_ Reading| {
+        let marked = reading.marked.iter().filter(|marked| marked.by == by);
+        let mut stems: Vec<String> = marked.map(|marked| marked.stem.clone().unwrap_or_default()).collect();
+        stems.sort_unstable();
+        stems
+    };
+    let (ours, theirs) = (stems(one), stems(other));
+    ours.len() == theirs.len()
+        && ours.iter().zip(&theirs).all(|(ours, theirs)| ours == theirs || words::are_synonyms(ours, theirs))
+}
+
+/// Whether words of scope that both have stand before the same words, where there are two or it is "only": which of them
+/// is the best and which the worst.
+fn places_agree(one: &Reading, other: &Reading) -> bool {
+    let only = words::scope_of("only");
+    let is_several = one.scope.first() != one.scope.last();
+    let mut groups = one.scope.iter().filter(|group| other.scope.contains(group));
+    groups.all(|group| !(is_several || Some(*group) == only) || marks_agree(one, other, &Marked::scope(*group)))
 }
 
 /// Whether both have alternatives, or none. Where the question is not between them, a further one may be an example.
@@ -198,8 +289,10 @@ fn alternatives_agree(one: &Reading, other: &Reading, guard: Guard) -> bool {
 /// Whether both say the same of how much, how often and which one. "Best" and "ever" add nothing to what a list is asked of.
 fn scopes_agree(one: &Reading, other: &Reading, guard: Guard) -> bool {
     let is_listing = one.frame.lists() && guard == Guard::Standard;
-    let counts = |group: &&usize| !is_listing || !words::is_emphasis(**group);
-    one.scope.iter().filter(counts).eq(other.scope.iter().filter(counts)) && one.restricted == other.restricted
+    // How to become patient is how to become more so.
+    let more = words::scope_of("more").filter(|_| one.frame.manner == Manner::HowTo);
+    let counts = |group: &&usize| !is_listing || !words::is_emphasis(**group) && Some(**group) != more;
+    one.scope.iter().filter(counts).eq(other.scope.iter().filter(counts))
 }
 
 /// "How do I" and "how do you" are one, "can I" and "can you" are not.
@@ -222,15 +315,3 @@ fn particles_agree(one: &Reading, other: &Reading) -> bool {
     let (ours, theirs) = (only(one, other), only(other, one));
     !ours.iter().any(|particle| theirs.iter().any(|other| words::are_opposites(particle, other)))
 }
-
-// TUNING-BEGIN
-#[doc(hidden)]
-pub fn dump(one: &Reading, other: &Reading) -> (&'static str, String, String, usize, usize) {
-    let words =
-        |left: &[&Term]| left.iter().filter(|t| !t.is_filler).map(|t| t.stem.clone()).collect::<Vec<_>>().join(",");
-    let r = agreement(one, other, Guard::Standard)
-        .map_or_else(Mismatch::as_str, |a| if a == Agreement::Almost { "almost" } else { "ok" });
-    let Alignment { left: [a, b], .. } = Alignment::of(one, other);
-    (r, words(&a), words(&b), one.terms.len(), other.terms.len())
-}
-// TUNING-END

@@ -18,12 +18,14 @@ pub struct Reading {
     pub(crate) frame: Frame,
     /// The words that carry meaning, in their order.
     pub(crate) terms: Vec<Term>,
-    /// Sorted: numbers; code, quotations, addresses and identifiers; groups of words that say how much or which.
-    pub(crate) numbers: Vec<String>,
+    /// Numbers with the words that they count, in their order.
+    pub(crate) numbers: Vec<Marked>,
+    /// Sorted: code, quotations, addresses and identifiers.
     pub(crate) verbatim: Vec<String>,
+    /// Sorted: groups of words that say how much or which.
     pub(crate) scope: Vec<usize>,
-    /// What stands behind an "only".
-    pub(crate) restricted: Vec<String>,
+    /// The words that such a word, or a negation, stands before.
+    pub(crate) marked: Vec<Marked>,
     /// Third persons in their order.
     pub(crate) pronouns: Vec<&'static str>,
     pub(crate) negations: usize,
@@ -50,8 +52,24 @@ pub(crate) struct Term {
     /// Whether the model knows the word as a whole, as it is written.
     pub(crate) is_known: bool,
     pub(crate) is_filler: bool,
+    /// A filler that is a verb.
+    pub(crate) is_light: bool,
     /// Whether it is what an "is it" says: "is it safe to …".
     pub(crate) is_judgement: bool,
+}
+
+/// A small word, or a number, and the stem of the word that it marks; none at the end of a text.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Marked {
+    pub(crate) by: String,
+    pub(crate) stem: Option<String>,
+}
+
+impl Marked {
+    /// The name under which a group of scope words marks.
+    pub(crate) fn scope(group: usize) -> String {
+        format!("scope {group}")
+    }
 }
 
 /// What a word is to the others, by the preposition before it; `None` without one.
@@ -112,6 +130,10 @@ impl Reading {
     pub fn ineligible(&self) -> Option<Reason> {
         self.reason
     }
+
+    pub(crate) fn stems(&self) -> impl Iterator<Item = &str> {
+        self.terms.iter().map(|term| term.stem.as_str())
+    }
 }
 
 /// What the words point at outside of the text.
@@ -159,6 +181,8 @@ fn lower(tokens: &[Token<'_>]) -> Vec<Word> {
             words.extend(parts.map(|part| Word { text: part.to_lowercase(), kind: Kind::Word, is_name }));
         } else {
             let text = match token.kind {
+                // "US" is a country, "us" is not.
+                Kind::Word if is_name && words::is_function(&token.text.to_lowercase()) => token.text.to_string(),
                 Kind::Word => token.text.to_lowercase(),
                 Kind::Name if token.text.len() <= SHORT_NAME => token.text.to_lowercase(),
                 Kind::Number | Kind::Code | Kind::Quote | Kind::Name | Kind::Mark | Kind::Break => {
@@ -209,8 +233,6 @@ struct Reader {
     joins: bool,
     rows: usize,
     judges: bool,
-    /// Whether an "only" waits for its word.
-    restricts: bool,
 }
 
 impl Reader {
@@ -222,7 +244,7 @@ impl Reader {
                 Kind::Word => {
                     self.word(word, texts.get(..place).unwrap_or_default(), texts.get(place..).unwrap_or_default())
                 }
-                Kind::Number => self.reading.numbers.push(word.text.clone()),
+                Kind::Number => self.reading.numbers.push(Marked { by: word.text.clone(), stem: None }),
                 Kind::Code | Kind::Quote | Kind::Name => self.reading.verbatim.push(word.text.clone()),
                 Kind::Mark => self.mark(&word.text),
                 Kind::Break => {}
@@ -231,7 +253,6 @@ impl Reader {
                 self.role = None;
             }
         }
-        self.reading.numbers.sort_unstable();
         self.reading.verbatim.sort_unstable();
         self.reading.scope.sort_unstable();
         self.reading.particles.sort_unstable();
@@ -259,9 +280,9 @@ impl Reader {
             }
         }
         let stem = stem(text);
-        self.restricts |= text == "only";
         if let Some(group) = words::scope(&stem) {
             self.reading.scope.push(group);
+            self.reading.marked.push(Marked { by: Marked::scope(group), stem: None });
         } else if !words::is_function(text) || word.is_name {
             self.term(stem, text, word.is_name);
         }
@@ -279,13 +300,26 @@ impl Reader {
             }
             Some(_) | None => None,
         };
-        let is_filler = words::is_filler(&stem) && !is_name;
-        let is_judgement = std::mem::take(&mut self.judges);
-        if std::mem::take(&mut self.restricts) {
-            self.reading.restricted.push(stem.clone());
+        let is_light = words::is_light(&stem) && !is_name;
+        let is_filler = is_light || words::is_filler(&stem) && !is_name;
+        for marks in [&mut self.reading.numbers, &mut self.reading.marked] {
+            let open = marks.iter_mut().filter(|marked| marked.stem.is_none());
+            // A "not" or a number goes with what carries meaning, a "best" with whatever is next.
+            let takes = |marked: &&mut Marked| !is_filler || marked.by.starts_with("scope");
+            open.filter(takes).for_each(|marked| marked.stem = Some(stem.clone()));
         }
+        let is_judgement = std::mem::take(&mut self.judges);
         let is_known = embedding::is_word(word);
-        self.reading.terms.push(Term { stem, role: self.role.take(), row, is_name, is_known, is_filler, is_judgement });
+        self.reading.terms.push(Term {
+            stem,
+            role: self.role.take(),
+            row,
+            is_name,
+            is_known,
+            is_filler,
+            is_light,
+            is_judgement,
+        });
         self.joins = false;
     }
 
@@ -296,6 +330,7 @@ impl Reader {
             "not" | "no" | "nor" | "none" | "nobody" | "nothing" | "nowhere" | "without" | "non" | "neither"
             | "unless" => {
                 reading.negations = reading.negations.saturating_add(1);
+                reading.marked.push(Marked { by: "not".to_owned(), stem: None });
             }
             "or" => reading.has_or = true,
             "and" => reading.has_and = true,
@@ -327,9 +362,9 @@ fn preposition(word: &str, rest: &[&str]) -> Role {
     if word == "to" && rest.get(1).is_none_or(|next| words::is_verb(next)) { None } else { known }
 }
 
-const PREPOSITIONS: [&str; 25] = [
-    "of", "in", "on", "at", "by", "for", "with", "about", "against", "between", "into", "through", "during", "before",
-    "after", "above", "below", "to", "from", "over", "under", "than", "as", "via", "without",
+const PREPOSITIONS: [&str; 26] = [
+    "using", "of", "in", "on", "at", "by", "for", "with", "about", "against", "between", "into", "through", "during",
+    "before", "after", "above", "below", "to", "from", "over", "under", "than", "as", "via", "without",
 ];
 
 impl Frame {

@@ -17,6 +17,8 @@ static CAPITONYM: LazyLock<HashSet<&str>> = LazyLock::new(|| all(include_str!("w
 static CONTRACTION: LazyLock<HashMap<&str, &str>> = LazyLock::new(|| pairs(include_str!("words/contraction.txt"), ' '));
 /// Words that may stand in one text and not in the other.
 static FILLER: LazyLock<HashSet<String>> = LazyLock::new(|| stems(include_str!("words/filler.txt")));
+/// Verbs that may be missing from one text, but not replaced.
+static LIGHT: LazyLock<HashSet<String>> = LazyLock::new(|| stems(include_str!("words/light.txt")));
 /// Groups of words of one meaning, a line each; a word may be in several.
 static SYNONYM: LazyLock<HashMap<String, Vec<usize>>> = LazyLock::new(|| groups(include_str!("words/synonym.txt")));
 /// Groups of words that say how much, how often, in which order.
@@ -72,6 +74,10 @@ pub(crate) fn is_filler(stem: &str) -> bool {
     FILLER.contains(stem)
 }
 
+pub(crate) fn is_light(stem: &str) -> bool {
+    LIGHT.contains(stem)
+}
+
 /// Whether two stems are of one meaning.
 pub(crate) fn are_synonyms(one: &str, other: &str) -> bool {
     let (Some(one), Some(other)) = (SYNONYM.get(one), SYNONYM.get(other)) else { return false };
@@ -83,9 +89,14 @@ pub(crate) fn scope(stem: &str) -> Option<usize> {
     SCOPE.get(stem).and_then(|groups| groups.first().copied())
 }
 
+/// The group of scope words that a word is of.
+pub(crate) fn scope_of(word: &str) -> Option<usize> {
+    scope(&stem(word))
+}
+
 /// Whether a group of scope words adds only weight to what a list is asked of.
 pub(crate) fn is_emphasis(group: usize) -> bool {
-    ["best", "ever", "other", "all", "most"].iter().any(|word| scope(word) == Some(group))
+    ["best", "ever", "other", "all", "any", "every", "most"].iter().any(|word| scope_of(word) == Some(group))
 }
 
 /// Whether two stems are opposites: listed, or one is the other with a prefix that negates it.
