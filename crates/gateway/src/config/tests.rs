@@ -104,7 +104,7 @@ fn a_bad_value_of_any_setting_is_refused_with_its_name_and_the_accepted_form() {
             Form::Address(_) => &["example.com", "127.0.0.1:4000", "999.0.0.1"],
             Form::Port(_) => &["http", "65536", "-1", "4000.5"],
             Form::Count(..) => &["many", "0", "-1", "1e3", "99999999999999999999"],
-            Form::Seconds(..) => &["soon", "-1", "NaN", "inf", "86401", "10s"],
+            Form::Seconds(..) => &["soon", "-1", "NaN", "inf", "31536001", "10s"],
             Form::Share(_) => &["most", "1.01", "-0.1", "NaN"],
             Form::Switch(_) => &["yes", "1", "TRUE"],
             Form::Word(_) => &["whatever", "Optional", "none"],
