@@ -33,7 +33,7 @@ pub const FALL: f32 = 0.01;
 /// What inputs count beside landmarks.
 pub const INPUT_SCALE: f32 = 0.7;
 /// How sharply the likeliest kinds stand out.
-pub const SHARPNESS: f32 = 12.0;
+pub const SHARPNESS: f32 = 16.0;
 
 /// All constants, in the order of the file.
 pub struct Heads {

@@ -117,7 +117,7 @@ impl Quality {
     }
 
     pub(crate) fn predict_at(&self, basis: &[f64; BASIS]) -> Predicted {
-        let value = dot(&self.weights, basis).clamp(0.0, 1.0);
+        let value = share(dot(&self.weights, basis));
         let mut half_way = *basis;
         self.precision.forward(&mut half_way);
         let variance = dot(&half_way, &half_way);
@@ -125,10 +125,10 @@ impl Quality {
         if !(self.benchmarks.is_empty() && self.feedback.is_empty()) {
             self.precision.backward(&mut pulled);
         }
-        let share = |layer: &[f64]| {
+        let weight = |layer: &[f64]| {
             if layer.is_empty() { 0.0 } else { (quadratic(layer, &pulled) / variance).clamp(0.0, 1.0) }
         };
-        let (benchmarks, feedback) = (share(&self.benchmarks), share(&self.feedback));
+        let (benchmarks, feedback) = (weight(&self.benchmarks), weight(&self.feedback));
         let layers = Layers { prior: (1.0 - benchmarks - feedback).max(0.0), benchmarks, feedback };
         Predicted { value, standard_error: variance.sqrt(), layers }
     }
@@ -146,6 +146,16 @@ impl Quality {
         }
         sums.map(|sum| sum / f64::max(count, 1.0))
     }
+}
+
+/// From here on what is linear bends, so that it stays below 1 and in its order: models that all answer nearly everything
+/// are still told apart.
+const NEARLY_ALL: f64 = 0.97;
+
+fn share(linear: f64) -> f64 {
+    let rest = 1.0 - NEARLY_ALL;
+    let beyond = (linear - NEARLY_ALL) / rest;
+    if beyond > 0.0 { NEARLY_ALL + rest * beyond / (1.0 + beyond) } else { linear.max(0.0) }
 }
 
 /// Graded prompts that the mean of the training counts as.

@@ -173,6 +173,27 @@ mod tests {
     use super::*;
 
     #[test]
+    fn weights_that_do_not_sum_to_one_are_refused() {
+        assert_eq!(Weights::new(0.4, 0.35, 0.25).unwrap(), Strategy::Balanced.weights());
+        assert_eq!(Weights::new(0.5, 0.5, 0.5), Err(NotWeights::Sum(1.5)));
+        assert_eq!(Weights::new(-0.5, 1.0, 0.5), Err(NotWeights::OutOfRange(-0.5)));
+        assert!(Weights::new(f64::NAN, 1.0, 0.0).is_err());
+    }
+
+    #[test]
+    fn presets_are_as_documented() {
+        let preset = |strategy: Strategy| {
+            let Weights { cost, quality, latency } = strategy.weights();
+            [cost, quality, latency]
+        };
+
+        assert_eq!(preset(Strategy::Balanced), [0.40, 0.35, 0.25]);
+        assert_eq!(preset(Strategy::Cost), [0.80, 0.10, 0.10]);
+        assert_eq!(preset(Strategy::Quality), [0.05, 0.85, 0.10]);
+        assert_eq!(preset(Strategy::Latency), [0.10, 0.10, 0.80]);
+    }
+
+    #[test]
     fn presets_sum_to_one() {
         for strategy in Strategy::ALL {
             let Weights { cost, quality, latency } = strategy.weights();

@@ -21,7 +21,7 @@ const FOLDS: u8 = 5;
 /// Graded prompts a model; `None` is all there are.
 const GRADED: [Option<usize>; 4] = [Some(0), Some(50), Some(200), None];
 /// Steps of the weight of cost in a curve.
-const STEPS: usize = 200;
+const STEPS: usize = 80;
 
 /// What is asked of a model, and what came of it.
 struct Graded {

@@ -19,7 +19,7 @@ const WRITTEN_OUT: [&str; 4] = [OWN, "routellm_gsm8k", "zeroeval_gsm", "zeroeval
 /// Kinds that were graded by exact words, which says more of the words than of the question.
 const GRADED_BY_WORDS: [&str; 2] = ["encyclopedia", "trivia"];
 /// Ridge of the kinds.
-const KIND_RIDGE: f64 = 300.0;
+const KIND_RIDGE: f64 = 150.0;
 /// Ridge of everything else.
 const RIDGE: f64 = 5000.0;
 /// Rounds of moving landmarks, and every how manieth row moves them.
@@ -27,9 +27,8 @@ const LANDMARK_ROUNDS: usize = 6;
 const LANDMARK_STEP: usize = 4;
 /// Rounds of fitting the line from weak to strong models.
 const LINE_ROUNDS: usize = 8;
-/// How far models stray in what holds for all prompts, in a kind, in ease and spread; traits have their own.
+/// How far models stray in what holds for all prompts, in ease and spread; kinds and traits have their own.
 const STRAY_OVERALL: f32 = 0.05;
-const STRAY_KIND: f32 = 0.12;
 const STRAY_SHARED: f32 = 0.05;
 
 /// A record with what the fit needs of it.
@@ -457,12 +456,37 @@ fn draw_line(heads: &mut Heads, rows: &[Row<'_>], table: &Table, stray: &[f64]) 
         heads.slope[place] = slope[place] as f32;
         heads.mean[place] = mean[place] as f32;
     }
-    let kinds = std::iter::repeat_n(STRAY_KIND, KINDS.len());
-    let all = std::iter::once(STRAY_OVERALL).chain(kinds).chain([STRAY_SHARED; SHARED]);
+    let of_kinds = (1..=KINDS.len()).map(|place| stray_at(&columns, &line, &slope, place));
+    let all = std::iter::once(STRAY_OVERALL).chain(of_kinds).chain([STRAY_SHARED; SHARED]);
     for (place, value) in heads.stray.iter_mut().zip(all.chain(stray.iter().map(|value| *value as f32))) {
         *place = value;
     }
 }
+
+/// How far models stray from the line in a kind, as a standard deviation: what they differ by less what chance makes of it.
+fn stray_at(columns: &[Column], line: &[f64], slope: &[f64], place: usize) -> f32 {
+    let (mut variance, mut total) = (0.0, 0.0);
+    for column in columns {
+        let count = column.squares[triangle(place) + place];
+        if count < FEWEST_IN_KIND {
+            continue;
+        }
+        let weights: Vec<f64> = line.iter().zip(slope).map(|(line, slope)| line + column.strength * slope).collect();
+        let rest = (column.moments[place] - times(&column.squares, &weights)[place]) / count;
+        variance += column.weight * (rest * rest - GRADE_VARIANCE / count);
+        total += column.weight;
+    }
+    let deviation = if total > 0.0 { (variance / total).max(0.0).sqrt() } else { 0.0 };
+    deviation.clamp(LEAST_STRAY, MOST_STRAY) as f32
+}
+
+/// A column with fewer prompts of a kind says nothing of how models stray there.
+const FEWEST_IN_KIND: f64 = 15.0;
+/// Variance of a grade about its expectation.
+const GRADE_VARIANCE: f64 = 0.18;
+/// Bounds of what few sets say.
+const LEAST_STRAY: f64 = 0.05;
+const MOST_STRAY: f64 = 0.3;
 
 /// Keeps the strength of a model with few grades near the middle.
 const STRENGTH_RIDGE: f64 = 5.0;

@@ -20,7 +20,7 @@ fn graded(prompt: &Prompt, score: f64, times: usize) -> Evidence {
 
 #[test]
 fn the_gap_between_a_strong_and_a_weak_model_grows_with_difficulty() {
-    let (strong, weak) = (stated(0.85), stated(0.45));
+    let (strong, weak) = (stated(0.75), stated(0.45));
     let gap = |prompt: &Prompt| strong.predict(prompt).value - weak.predict(prompt).value;
 
     assert!(gap(&easy()) < 0.2, "{}", gap(&easy()));
@@ -65,7 +65,8 @@ fn a_stated_quality_in_a_task_holds_for_that_task() {
     let with_task = Quality::new(&prior, &Evidence::none(), &Evidence::none());
 
     assert!(with_task.predict(&code).value > stated(0.6).predict(&code).value + 0.1);
-    assert!((with_task.predict(&easy()).value - stated(0.6).predict(&easy()).value).abs() < 0.1);
+    let moved = |prompt: &Prompt| (with_task.predict(prompt).value - stated(0.6).predict(prompt).value).abs();
+    assert!(moved(&easy()) < moved(&code) / 2.0, "{} {}", moved(&easy()), moved(&code));
 }
 
 #[test]
