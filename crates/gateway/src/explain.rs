@@ -144,8 +144,7 @@ pub fn explain(
             let now = clock::now();
             question.find_partner(live, offers.iter().copied());
             let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| ranking::candidate(offer, now)).collect();
-            let names: Vec<(&str, &str)> =
-                offers.iter().map(|offer| (&*offer.provider.name, &*offer.model)).collect();
+            let names: Vec<(&str, &str)> = offers.iter().map(|offer| (&*offer.provider.name, &*offer.model)).collect();
             Ok(view(name, &question, &question.rank(&candidates), &candidates, &names))
         }
     }
@@ -157,7 +156,8 @@ fn named(live: &Live, caller: &Caller, call: &Call) -> Result<Explanation, Refus
     let now = clock::now();
     let prompt = Prompt::read(&wire::decode_chat(call.surface.client(), &call.body)?);
     let candidates = plan.targets.iter().enumerate().map(|(place, target)| {
-        let (offer, reason) = (&target.offer, if place == 0 { "the request names it" } else { "if the one before fails" });
+        let (offer, reason) =
+            (&target.offer, if place == 0 { "the request names it" } else { "if the one before fails" });
         CandidateView {
             rank: Some(place.saturating_add(1)),
             provider: offer.provider.name.to_string(),

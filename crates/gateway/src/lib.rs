@@ -34,9 +34,9 @@ pub mod router;
 pub mod server;
 pub mod shared;
 pub mod simulated;
-pub mod steering;
 #[cfg(test)]
 mod simulation;
+pub mod steering;
 pub mod streaming;
 pub mod tasks;
 pub mod telemetry;

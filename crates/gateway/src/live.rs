@@ -91,12 +91,8 @@ impl Registry {
     /// The first snapshot: nothing discovered yet.
     pub fn new(config: Config, catalog: Catalog, metrics: Arc<Metrics>) -> Registry {
         let config = Arc::new(config);
-        let sources = Sources {
-            config,
-            changes: Arc::default(),
-            discovered: HashMap::new(),
-            opinions: Opinions::default(),
-        };
+        let sources =
+            Sources { config, changes: Arc::default(), discovered: HashMap::new(), opinions: Opinions::default() };
         let hedges = Arc::new(Retries::for_hedges());
         let lasting = Lasting { hedges, vault: Arc::default(), memory: Arc::default() };
         let first = build(&sources, &catalog, &Directory::default(), &metrics, lasting);
@@ -158,21 +154,14 @@ impl Registry {
         let mut sources = self.sources.lock();
         if apply(&mut sources) {
             let now = self.snapshot();
-            let lasting =
-                Lasting { hedges: now.hedges.clone(), vault: now.vault.clone(), memory: now.memory.clone() };
+            let lasting = Lasting { hedges: now.hedges.clone(), vault: now.vault.clone(), memory: now.memory.clone() };
             let next = build(&sources, &self.catalog, &now.directory, &self.metrics, lasting);
             self.current.store(Arc::new(next));
         }
     }
 }
 
-fn build(
-    sources: &Sources,
-    catalog: &Catalog,
-    previous: &Directory,
-    metrics: &Arc<Metrics>,
-    lasting: Lasting,
-) -> Live {
+fn build(sources: &Sources, catalog: &Catalog, previous: &Directory, metrics: &Arc<Metrics>, lasting: Lasting) -> Live {
     let Sources { config, changes, discovered, opinions } = sources;
     let Lasting { hedges, vault, memory } = lasting;
     let directory = Directory::build(config, catalog, discovered, opinions, previous, metrics);

@@ -282,9 +282,7 @@ async fn streamed(worker: &Worker, live: Arc<Live>, asked: Asked, mut record: Re
             Ok(Reply { target, rates, origin, body: ReplyBody::Stream(StreamBody::begun(*opened, *record, limits)) })
         }
         Ok(Ok(Begun::Whole(answered))) => Ok(match answered.as_stream(&call) {
-            Some(bytes) => {
-                Reply { target: Some(answered.target), rates, origin, body: ReplyBody::Streamed(bytes) }
-            }
+            Some(bytes) => Reply { target: Some(answered.target), rates, origin, body: ReplyBody::Streamed(bytes) },
             None => whole(*answered),
         }),
         Ok(Err(refusal)) => Err(refusal),

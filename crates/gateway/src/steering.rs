@@ -112,7 +112,8 @@ impl Changes {
         if let Some(weights) = self.weights {
             weights.weights()?;
         }
-        let shares = [("prefer_local_ratio", self.prefer_local_ratio), ("local_quality_floor", self.local_quality_floor)];
+        let shares =
+            [("prefer_local_ratio", self.prefer_local_ratio), ("local_quality_floor", self.local_quality_floor)];
         for (name, share) in shares {
             if share.is_some_and(|share| !(0.0..=1.0).contains(&share)) {
                 return Err(wrong(name, "use a number from 0 to 1"));

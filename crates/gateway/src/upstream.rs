@@ -16,8 +16,8 @@ pub use attempt::Opened;
 pub(crate) use attempt::stream_fault;
 pub use breaker::BreakerState;
 pub use client::Client;
-pub use failure::{Charge, Failure, Harm, Kind, Retry, Rule, Verdict};
 use composite::Outcome;
+pub use failure::{Charge, Failure, Harm, Kind, Retry, Rule, Verdict};
 use hedge::Hedge;
 use standing::{Closed, Pass, Why};
 

@@ -47,11 +47,7 @@ enum Answer {
     Many(Vec<Explanation>),
 }
 
-pub(super) async fn explain(
-    State(worker): State<Arc<Worker>>,
-    Client(caller): Client,
-    request: Request,
-) -> Response {
+pub(super) async fn explain(State(worker): State<Arc<Worker>>, Client(caller): Client, request: Request) -> Response {
     let (head, body) = super::take_apart(caller.clone(), request);
     let request_id = head.request_id.clone();
     let live = worker.gateway.registry.snapshot();

@@ -95,12 +95,8 @@ fn decide(registry: &Registry, options: &Options) -> anyhow::Result<Explanation>
     }
     let (budgets, _alerts) = Budgets::local("route".to_owned());
     let caller = Keys::new(Arc::new(budgets)).anonymous().clone();
-    let head = Head {
-        request_id: "route".into(),
-        headers: HeaderMap::new(),
-        received: clock::now(),
-        caller: caller.clone(),
-    };
+    let head =
+        Head { request_id: "route".into(), headers: HeaderMap::new(), received: clock::now(), caller: caller.clone() };
     let explained = Call::of(Surface::Chat, head, Bytes::from(body.to_string()))
         .map_err(Into::into)
         .and_then(|call| explain::explain(&live, &live.routing, &caller, &call, None));
@@ -121,7 +117,11 @@ fn print(out: &mut impl Write, explanation: &Explanation, all: bool) -> std::io:
         writeln!(out, "plan        {}: {}, score {:.2}", plan.kind, plan.models.join(" + "), plan.score)?;
     }
     let width = explanation.candidates.iter().map(|one| name(one).chars().count()).max().unwrap_or(0).max(5);
-    writeln!(out, "\n{:>4}  {:<width$}  {:>5}  {:<13}  {:>10}  {:>8}  why", "rank", "model", "score", "quality", "cost", "latency")?;
+    writeln!(
+        out,
+        "\n{:>4}  {:<width$}  {:>5}  {:<13}  {:>10}  {:>8}  why",
+        "rank", "model", "score", "quality", "cost", "latency"
+    )?;
     let shown = if all { usize::MAX } else { SHOWN };
     for candidate in explanation.candidates.iter().take(shown) {
         writeln!(out, "{}", line(candidate, width))?;

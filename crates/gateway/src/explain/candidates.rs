@@ -167,10 +167,9 @@ impl Given {
                 None => known.and_then(|known| known.facts.price.clone()),
             },
             quality,
-            latency: form.latency.map(|form| Latency {
-                first_content_ms: form.first_content_ms,
-                per_token_ms: form.per_token_ms,
-            }),
+            latency: form
+                .latency
+                .map(|form| Latency { first_content_ms: form.first_content_ms, per_token_ms: form.per_token_ms }),
             context_window: form.context_window.or(known.and_then(|known| known.facts.context_window)),
             max_output_tokens: form.max_output_tokens.or(known.and_then(|known| known.facts.max_output_tokens)),
             capabilities: form.capabilities.unwrap_or(known.map_or(everything, |known| known.facts.capabilities)),

@@ -198,8 +198,7 @@ fn wants_json(chat: &Chat<'_>) -> bool {
 
 /// What the operator wants, without what the request says of it.
 fn policy(routing: &Routing, goal: Goal, strategy: Strategy) -> Policy {
-    let prefer_local =
-        PreferLocal { ratio: routing.prefer_local_ratio, quality_floor: routing.local_quality_floor };
+    let prefer_local = PreferLocal { ratio: routing.prefer_local_ratio, quality_floor: routing.local_quality_floor };
     Policy {
         weights: routing.weights_for(strategy),
         prefer_local: routing.prefer_local.then_some(prefer_local),
@@ -228,8 +227,7 @@ fn permission(plans: CompositePlans, wish: Option<PlanWish>) -> Result<Permissio
 fn targets(offers: &[&Arc<Offer>], plan: &routing::Plan) -> Vec<Target> {
     let target = |(place, entry): (usize, &routing::Ranked)| {
         let mark = if place == 0 { plan.mark() } else { "" };
-        let choice =
-            Choice::Ranked { goal: plan.goal, score: entry.score, complexity: plan.complexity, mark };
+        let choice = Choice::Ranked { goal: plan.goal, score: entry.score, complexity: plan.complexity, mark };
         offers.get(entry.candidate).map(|offer| Target { offer: Arc::clone(offer), choice })
     };
     plan.ranked.iter().enumerate().filter_map(target).collect()
@@ -291,9 +289,7 @@ fn put_in_chain(targets: &mut [Target], chain: &[String]) {
     if !chain.is_empty() {
         rest.sort_by_key(|target| {
             let (provider, model) = (&*target.offer.provider.name, &*target.offer.model);
-            let is_it = |name: &String| {
-                name == model || name.split_once('/').is_some_and(|it| it == (provider, model))
-            };
+            let is_it = |name: &String| name == model || name.split_once('/').is_some_and(|it| it == (provider, model));
             chain.iter().position(is_it).unwrap_or(chain.len())
         });
     }

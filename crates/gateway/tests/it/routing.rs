@@ -173,7 +173,8 @@ async fn the_routing_is_changed_while_it_runs_and_the_change_outlives_the_proces
     let explanation = explain(&gateway, json!({"model": "auto", "messages": user("hi")})).await;
     assert_eq!(explanation["weights"], weights);
     assert_ne!(explanation["placement"], "local-first");
-    let preset = explain(&gateway, json!({"model": "auto", "messages": user("hi"), "x-routing-strategy": "cost"})).await;
+    let preset =
+        explain(&gateway, json!({"model": "auto", "messages": user("hi"), "x-routing-strategy": "cost"})).await;
     assert_eq!(preset["weights"], json!({"cost": 0.8, "quality": 0.1, "latency": 0.1}));
 
     let history = gateway.admin(Method::GET, path, &Value::Null).await.json()["history"].clone();
@@ -293,11 +294,9 @@ async fn a_conversation_stays_with_its_model_and_another_begins_anew() {
 
 #[tokio::test]
 async fn a_chain_of_the_operators_is_followed_when_the_chosen_model_fails() {
-    let gateway = Gateway::with_settings(
-        "[routing]\nfallback_chain = \"openai/gpt-4.1-mini\"\n",
-        &[("PREFER_LOCAL", "true")],
-    )
-    .await;
+    let gateway =
+        Gateway::with_settings("[routing]\nfallback_chain = \"openai/gpt-4.1-mini\"\n", &[("PREFER_LOCAL", "true")])
+            .await;
 
     let answer = gateway.chat("auto", "hello [upstream status=500 only=llama3.2]", json!({})).await;
 
@@ -341,8 +340,12 @@ async fn a_cascade_whose_cheap_models_differ_asks_the_strong_one_and_streams_it(
         let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
         gateway.post_with("/v1/route/explain", &headers, body.to_string()).await.json()["plan"].clone()
     };
-    let models: Vec<&str> =
-        plan["models"].as_array().unwrap().iter().map(|model| model.as_str().unwrap().split_once('/').unwrap().1).collect();
+    let models: Vec<&str> = plan["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| model.as_str().unwrap().split_once('/').unwrap().1)
+        .collect();
     let [one, other, strong] = models[..] else { panic!("{plan}") };
     assert!(one != other && other != strong);
 
@@ -384,9 +387,7 @@ async fn a_cascade_whose_strong_model_fails_gives_the_cheap_answer_that_it_has()
     let headers = [("authorization", bearer.as_str())];
     let plan = gateway.post_with("/v1/route/explain", &headers, explained.to_string()).await.json()["plan"].clone();
     let strong = plan["models"][2].as_str().unwrap().split_once('/').unwrap().1.to_owned();
-    let (_, narrow) = gateway
-        .create_key(json!({"allowed_models": plan["models"]}))
-        .await;
+    let (_, narrow) = gateway.create_key(json!({"allowed_models": plan["models"]})).await;
 
     let prompt = format!("Tell me a long story [upstream status=400 only={strong}]");
     let answer = gateway.chat_as(&narrow, "auto", &prompt, json!({"x-routing-plan": "cascade"})).await;

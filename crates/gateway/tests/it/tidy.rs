@@ -59,9 +59,13 @@ fn no_file_is_named_after_nothing() {
 
 #[test]
 fn pure_crates_touch_neither_network_nor_clock_nor_files() {
-    for folder in
-        ["crates/wire/src", "crates/catalog/src", "crates/routing/src", "crates/embedding/src", "crates/equivalence/src"]
-    {
+    for folder in [
+        "crates/wire/src",
+        "crates/catalog/src",
+        "crates/routing/src",
+        "crates/embedding/src",
+        "crates/equivalence/src",
+    ] {
         let impure = ["tokio", "std::fs", "std::net", "std::env::", "Instant::now", "SystemTime", "reqwest", "hyper"];
         let found = offenders(folder, |_, line| impure.iter().any(|word| line.contains(word)));
         assert_eq!(found, Vec::<String>::new());
