@@ -5,6 +5,7 @@ use pulp::Arch;
 use pulp::{i16x16, i32x8, x86::V3};
 
 /// Numbers that a vector multiplies at once.
+#[cfg(target_arch = "x86_64")]
 const BLOCK: usize = 16;
 
 /// The products of quantised rows with every row of a matrix: what a linear layer is made of.

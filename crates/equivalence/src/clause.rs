@@ -44,13 +44,11 @@ impl Frame {
     /// Takes a word of the text with the next one and its place.
     pub(crate) fn see(&mut self, word: &str, next: &str, place: usize) {
         let Some(manner) = asked(word, next).or_else(|| yes_or_no(word).filter(|_| place == 0)) else { return };
-        if self.manner == Manner::None
-            && (place == 0 || !matches!(manner, Manner::What | Manner::Who | Manner::When | Manner::Where))
-        {
+        // What may also be relative asks only near the beginning.
+        let may_be_relative = matches!(manner, Manner::What | Manner::Who | Manner::When | Manner::Where);
+        if self.manner == Manner::None && (place < EARLY || !may_be_relative) {
             self.manner = manner;
-        } else if self.manner == Manner::None && place < EARLY {
-            self.manner = manner;
-        } else if !matches!(manner, Manner::What | Manner::Who | Manner::When | Manner::Where) {
+        } else if !may_be_relative {
             self.further.push(manner);
             self.further.sort_unstable();
         }

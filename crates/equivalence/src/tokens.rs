@@ -136,11 +136,10 @@ fn operators(tokens: &mut Vec<Token<'_>>) {
     let mut rest = std::mem::take(tokens).into_iter().peekable();
     while let Some(mut token) = rest.next() {
         let after_number = done.last().is_some_and(|last| last.kind == Kind::Number);
-        if after_number && token.is_word_of(&["percent"]) {
-            if let Some(last) = done.last_mut().filter(|last| !last.text.ends_with('%')) {
-                last.text.to_mut().push('%');
-                continue;
-            }
+        let whole = done.last_mut().filter(|last| after_number && !last.text.ends_with('%'));
+        if let Some(number) = whole.filter(|_| token.is_word_of(&["percent"])) {
+            number.text.to_mut().push('%');
+            continue;
         }
         if after_number && token.is_word_of(&["multiplied", "divided"]) && rest.peek().is_some_and(|next| next.is("by"))
         {

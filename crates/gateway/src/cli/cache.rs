@@ -5,7 +5,7 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -110,7 +110,7 @@ fn evaluate(
         if done >= chosen.limit {
             break;
         }
-        if line < chosen.from || (line - chosen.from) % chosen.every != 0 {
+        if !line.checked_sub(chosen.from).is_some_and(|line| line.is_multiple_of(chosen.every)) {
             continue;
         }
         let cosine = cosine(&encoder, &pair);
@@ -188,7 +188,7 @@ fn calibrate(pairs: impl Iterator<Item = anyhow::Result<Pair>>, model: String) -
 /// More pairs do not make a better calibration.
 const MOST_SAMPLES: usize = 100_000;
 
-fn pairs(file: &PathBuf) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Pair>>> {
+fn pairs(file: &Path) -> anyhow::Result<impl Iterator<Item = anyhow::Result<Pair>>> {
     let reader: Box<dyn BufRead> = if file.as_os_str() == "-" {
         Box::new(BufReader::new(std::io::stdin()))
     } else {
