@@ -462,7 +462,7 @@ async fn a_provider_s_embedding_model_is_asked_once_it_is_measured_and_the_gatew
     assert_eq!((&told["state"], &told["embedded_texts"]), (&json!("on"), &json!(0)), "the embedded model rests");
     let period = gateway::clock::period(gateway::clock::unix_millis());
     for _ in 0..300 {
-        let filter = store::EntryFilter::Key("gateway", period);
+        let filter = store::EntryFilter::Key { id: "gateway", period };
         let entries = gateway.running.gateway.store.entries(filter, 10).await.unwrap();
         if entries.iter().any(|entry| entry.model == "text-embedding-3-small" && entry.outcome == "ok") {
             return;
