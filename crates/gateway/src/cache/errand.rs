@@ -2,6 +2,7 @@
 //! reserved, sent and accounted as any other, under an account that is nobody's.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::http::HeaderMap;
 use bytes::Bytes;
@@ -21,6 +22,9 @@ use crate::upstream::{self, Client, Content};
 
 /// The account that pays, in the ledger.
 pub(super) const ACCOUNT: &str = "gateway";
+
+/// The longest that a provider may take for vectors: entries wait behind it to be written and shared.
+const VECTORS: Duration = Duration::from_secs(5);
 
 /// The way to send them.
 #[derive(Debug)]
@@ -74,7 +78,8 @@ impl Errands {
         let body = Bytes::from(json!({"model": model, "input": texts}).to_string());
         let request = wire::embeddings::read(&body).ok()?;
         let payload = Payload::Embeddings(request);
-        let call = self.call(Surface::Embeddings, body, payload, Extensions::default(), HeaderMap::new());
+        let extensions = Extensions { timeout: Some(VECTORS), ..Extensions::default() };
+        let call = self.call(Surface::Embeddings, body, payload, extensions, HeaderMap::new());
         let plan = self.plan(&self.live(), &call)?;
         let answer = self.run(call, plan).await?;
         let list: Value = serde_json::from_slice(&answer.body).ok()?;

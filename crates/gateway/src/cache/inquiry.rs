@@ -6,7 +6,7 @@ use http::HeaderMap;
 use wire::Asked;
 
 use super::{Answer, Cache, Digest};
-use crate::call::{Call, Payload, Surface};
+use crate::call::{Call, Payload, PlanWish, Surface};
 use crate::config::VIRTUAL_MODELS;
 use crate::keys::Caller;
 use crate::live::Live;
@@ -136,8 +136,14 @@ fn frame(live: &Live, caller: &Caller, call: &Call, body: &[u8]) -> Digest {
     let wish = &call.extensions;
     // A named model answers whatever the strategy is.
     let is_virtual = VIRTUAL_MODELS.contains(&call.payload.model());
-    let strategy = if is_virtual { wish.strategy.unwrap_or(live.config.routing.strategy).as_str() } else { "" };
+    let strategy = if is_virtual { wish.strategy.unwrap_or(live.routing.strategy).as_str() } else { "" };
     let cost = wish.max_cost.map_or(0, |cost| cost.0).to_be_bytes();
+    let plan = match wish.plan {
+        None => 0,
+        Some(PlanWish::Single) => 1,
+        Some(PlanWish::Cascade) => 2,
+        Some(PlanWish::Escalate) => 3,
+    };
     let headers = headers(&call.passed_on);
     Digest::of([
         audience(caller).as_bytes(),
@@ -145,7 +151,7 @@ fn frame(live: &Live, caller: &Caller, call: &Call, body: &[u8]) -> Digest {
         strategy.as_bytes(),
         wish.prefer_provider.as_deref().unwrap_or_default().as_bytes(),
         cost.as_slice(),
-        &[u8::from(wish.strict)],
+        &[u8::from(wish.strict), plan],
         &headers,
         body,
     ])

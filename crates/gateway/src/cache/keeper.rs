@@ -17,7 +17,7 @@ use crate::clock::{self, Instant};
 use crate::live::{Live, Registry};
 use crate::policy::Chain;
 
-/// How often the log of other replicas is read.
+/// How often what waits is written, told and read.
 const TURN: Duration = Duration::from_millis(200);
 /// Changes that are worked on together.
 const BATCH: usize = 32;
@@ -29,6 +29,8 @@ const PAUSE: Duration = Duration::from_secs(1);
 const SWEEP: Duration = Duration::from_secs(10);
 /// And from the database.
 const PURGE: Duration = Duration::from_secs(300);
+/// How often room is made while memory is short: as often as that is looked at.
+const SHRINK: Duration = Duration::from_millis(500);
 /// What is left of the entries each time that memory runs short, in percent.
 const KEPT_PERCENT: usize = 80;
 
@@ -73,7 +75,9 @@ struct Keeper<'a> {
     /// The database holds nothing, because it shall not.
     is_cleared: bool,
     is_told: bool,
+    turn_after: Instant,
     write_after: Instant,
+    shrink_after: Instant,
     sweep_after: Instant,
     purge_after: Instant,
 }
@@ -88,7 +92,9 @@ impl<'a> Keeper<'a> {
             is_loaded: false,
             is_cleared: false,
             is_told: false,
+            turn_after: now,
             write_after: now,
+            shrink_after: now,
             sweep_after: now + SWEEP,
             purge_after: now,
         }
@@ -126,6 +132,10 @@ impl<'a> Keeper<'a> {
     /// What is due by now.
     async fn turn(&mut self, live: &Live) {
         let now = clock::now();
+        if now < self.turn_after {
+            return;
+        }
+        self.turn_after = now + TURN;
         if now >= self.write_after
             && let Err(problem) = self.persist(live).await
         {
@@ -142,7 +152,8 @@ impl<'a> Keeper<'a> {
             self.sweep_after = now + SWEEP;
             self.sweep(live);
         }
-        if self.cache.memory.is_tight() {
+        if self.cache.memory.is_tight() && now >= self.shrink_after {
+            self.shrink_after = now + SHRINK;
             self.shrink(live);
         }
     }

@@ -26,8 +26,6 @@ const PATIENCE: Duration = Duration::from_millis(150);
 const MAX_TOKENS: usize = 128;
 /// Entries that the guards look at.
 const CANDIDATES: usize = 8;
-/// The least cosine at which an entry is looked at.
-const LEAST_COSINE: f32 = 0.5;
 /// The least cosine of the mean word vectors at which a text is worth embedding: of human-labelled questions that mean the
 /// same 1.3 in 100 lie below, and so does the best of ten that have nothing to do with it, three times out of four.
 const LEAST_HINT: f32 = 0.65;
@@ -146,12 +144,12 @@ impl Meaning {
         }
         let embedded = tokio::time::timeout(PATIENCE, self.rows(vec![text.to_owned()])).await;
         let row = embedded.ok().flatten().and_then(|rows| rows.into_iter().next()?).ok_or(Why::Slow)?;
+        let policy = Policy { threshold, guard: live.config.cache.guard };
         let near: Vec<(Arc<Entry>, f32)> = {
             let members = scope.members.read();
-            let found = members.rows.nearest(&row, LEAST_COSINE, CANDIDATES);
+            let found = members.rows.nearest(&row, calibration.cosine(policy.floor()), CANDIDATES);
             found.iter().filter_map(|near| Some((members.entries.get(near.place)?.clone(), near.similarity))).collect()
         };
-        let policy = Policy { threshold, guard: live.config.cache.guard };
         let mut why = Why::NotNear;
         for (entry, cosine) in near.into_iter().filter(|(entry, _)| may(entry)) {
             let similarity = calibration.similarity(cosine);

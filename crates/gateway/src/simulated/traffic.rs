@@ -17,7 +17,7 @@ use tokio::task::JoinSet;
 use tracing::debug;
 
 use super::models::{Kind, MODELS};
-use prompts::PROMPTS;
+use prompts::{FAVOURITES, PROMPTS};
 
 /// Longest time for one request.
 const LIMIT: Duration = Duration::from_secs(60);
@@ -25,8 +25,8 @@ const LIMIT: Duration = Duration::from_secs(60);
 const AT_ONCE: usize = 2;
 /// Where the order of requests begins.
 const SEED: u64 = 2;
-/// The first so many prompts are favourites, asked again and again as in real life.
-const FAVOURITES: usize = 4;
+/// One request in so many asks what is asked again and again in real life, now in these words, now in others.
+const ONE_FAVOURITE_IN: u32 = 3;
 
 type Client = legacy::Client<HttpConnector, Full<Bytes>>;
 
@@ -77,8 +77,10 @@ fn introductions() -> impl Iterator<Item = Order> {
 }
 
 fn next(chance: &mut fastrand::Rng) -> Order {
-    let is_favourite = chance.u32(0..5) == 0;
-    let prompt = PROMPTS[chance.usize(0..if is_favourite { FAVOURITES } else { PROMPTS.len() })];
+    if chance.u32(0..ONE_FAVOURITE_IN) == 0 {
+        return favourite(chance);
+    }
+    let prompt = PROMPTS[chance.usize(0..PROMPTS.len())];
     if chance.u32(0..10) == 0 {
         return Order { path: "/v1/embeddings", strategy: None, body: json!({"model": "sim-embed", "input": prompt}) };
     }
@@ -92,6 +94,13 @@ fn next(chance: &mut fastrand::Rng) -> Order {
         body["tool_choice"] = json!("required");
     }
     chat(STRATEGIES[chance.usize(0..STRATEGIES.len())], body)
+}
+
+fn favourite(chance: &mut fastrand::Rng) -> Order {
+    let words = FAVOURITES[chance.usize(0..FAVOURITES.len())];
+    let mut body = question("auto", words[chance.usize(0..words.len())]);
+    body["stream"] = json!(chance.bool());
+    chat(None, body)
 }
 
 fn chat(strategy: Option<&'static str>, body: Value) -> Order {

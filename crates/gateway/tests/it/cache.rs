@@ -441,6 +441,38 @@ async fn a_provider_s_embedding_model_needs_its_scale_measured_first() {
 }
 
 #[tokio::test]
+async fn a_provider_s_embedding_model_is_asked_once_it_is_measured_and_the_gateway_pays() {
+    let folder = data_dir();
+    std::fs::create_dir_all(&folder).unwrap();
+    // The imitation's vectors have nothing to do with the texts: the guards decide alone.
+    let scale = r#"{"embedder":"openai/text-embedding-3-small","knots":[[-1.0,0.97],[1.0,1.0]]}"#;
+    std::fs::write(folder.join("cache-calibration.json"), scale).unwrap();
+    let folder = folder.to_string_lossy().into_owned();
+    let gateway =
+        with_cache(&[("CACHE_EMBEDDING_MODEL", "openai/text-embedding-3-small"), ("DATA_DIR", folder.as_str())]).await;
+    let (one, other) = ("How do I remove a wine stain?", "How can I get rid of a wine stain?");
+    let mut place = 0;
+    while outcome(&one_then_other(&gateway, MODEL, place, one, other).await) != "semantic" {
+        place += 1;
+        assert!(place < 20);
+    }
+
+    assert_eq!(outcome(&one_then_other(&gateway, MODEL, 99, one, "How do I remove a red wine stain?").await), "miss");
+    let told = stats(&gateway).await["semantic"].clone();
+    assert_eq!((&told["state"], &told["embedded_texts"]), (&json!("on"), &json!(0)), "the embedded model rests");
+    let period = gateway::clock::period(gateway::clock::unix_millis());
+    for _ in 0..300 {
+        let filter = store::EntryFilter::Key { id: "gateway", period };
+        let entries = gateway.running.gateway.store.entries(filter, 10).await.unwrap();
+        if entries.iter().any(|entry| entry.model == "text-embedding-3-small" && entry.outcome == "ok") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the vectors were not accounted");
+}
+
+#[tokio::test]
 async fn semantic_hits_are_checked_where_that_is_free() {
     let gateway = with_cache(&[("CACHE_VERIFY_RATE", "1")]).await;
     let model = "llama3.2";

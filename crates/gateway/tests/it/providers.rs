@@ -34,7 +34,8 @@ async fn every_provider_of_the_catalogue_answers_plain_and_streamed() {
     let catalog = Catalog::embedded();
     let providers: Vec<_> = catalog.providers().iter().filter(|provider| !provider.is_simulated).collect();
     assert!(providers.len() >= 25, "{}", providers.len());
-    let mut environment: BTreeMap<String, String> = [("PORT".to_owned(), "0".to_owned())].into();
+    let mut environment: BTreeMap<String, String> =
+        [("PORT", "0"), ("CACHE_ENABLED", "false")].map(|(name, value)| (name.to_owned(), value.to_owned())).into();
     let mut upstreams = Vec::new();
     for provider in &providers {
         let upstream = imitation(provider.dialect).await;

@@ -1,6 +1,14 @@
 //! What the demo's traffic asks: code, sums, writing and knowledge, from trivial to hard.
 
-/// The prompts; the first few are the favourites.
+/// Questions that many have, each in several words that mean the same.
+pub(crate) const FAVOURITES: [&[&str]; 4] = [
+    &["What is the capital of Portugal?", "what's the capital of Portugal", "Which city is the capital of Portugal?"],
+    &["What is 17 times 23?", "What is seventeen times 23?", "what's 17 * 23"],
+    &["How do I remove a wine stain?", "How can I get rid of a wine stain?", "how do i remove a wine stain"],
+    &["Give me a synonym for \"quick\"."],
+];
+
+/// The prompts.
 pub(crate) const PROMPTS: [&str; 40] = [
     "What is the capital of Portugal?",
     "Translate \"good morning\" into Finnish.",
