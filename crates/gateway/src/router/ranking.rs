@@ -276,11 +276,11 @@ fn form_of(chat: &Chat<'_>) -> Form {
         Message::User(parts) => Some(parts),
         Message::System(_) | Message::Assistant { .. } | Message::Tool { .. } => None,
     });
-    let texts = last.into_iter().flatten().filter_map(|part| match part {
+    let mut texts = last.into_iter().flatten().filter_map(|part| match part {
         Part::Text(text) => Some(text),
         Part::Image { .. } | Part::File { .. } | Part::CacheUntilHere(_) | Part::Other { .. } => None,
     });
-    texts.last().map_or(Form::Any, |text| Form::asked_in(text))
+    texts.next_back().map_or(Form::Any, |text| Form::asked_in(text))
 }
 
 /// Puts the operator's chain behind the first target; others come after it.
