@@ -1,5 +1,7 @@
 //! What may share an answer and what may not, by the encoder and the decision that serve.
 
+#![expect(clippy::unwrap_used, reason = "in a test a panic is the report")]
+
 use embedding::{Encoder, Row};
 use equivalence::{Calibration, Guard, Mismatch, Policy, Reading, canonical, compare, judge};
 use proptest::prelude::*;
