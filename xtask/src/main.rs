@@ -1,7 +1,7 @@
 //! `cargo xtask`: everything a fresh machine needs to run, test and measure the gateway, in one place.
 //!
 //! The map: `suite` is the list of checks that CI runs, `bench` and `local_model` are the two programs that measure and
-//! try the gateway for real. `machine`, `python` and `node` find or install what those need, into `target/xtask` where
+//! try the gateway for real, `routing` trains and scores the router. `machine`, `python` and `node` find or install what those need, into `target/xtask` where
 //! the registry allows it and by apt otherwise. `deny` drives cargo-deny. `shell` and `tree` run commands and know paths.
 //! Nothing here is linked into the product.
 
@@ -11,6 +11,7 @@ mod local_model;
 mod machine;
 mod node;
 mod python;
+mod routing;
 mod shell;
 mod suite;
 mod tree;
@@ -26,6 +27,8 @@ usage: cargo xtask COMMAND
   run [ARGS…]          build it and run `llm-gateway serve ARGS…`: providers from the environment or .env
   test [PART]          install what is missing, then run every check; PART is rust, sdk or lint
   bench [ARGS…]        measure beside nginx and HAProxy; --quick is shorter, names pick targets
+  train [--check]      train the router's heads from its table; --check compares; --table FILE… builds the table anew
+  eval-routing FILE…   what the router's plans save and keep over files of graded prompts
   local-model          run a small real model server behind the gateway and talk to it
   setup                only install what `test` needs";
 
@@ -47,6 +50,8 @@ fn dispatch(arguments: &[String]) -> Result<()> {
         ("run", rest) => run_gateway("serve", rest),
         ("test", rest) => suite::run(suite::Part::parse(rest)?),
         ("bench", rest) => bench::run(rest),
+        ("train", rest) => routing::train(rest),
+        ("eval-routing", rest) => routing::evaluate(rest),
         ("local-model", []) => local_model::run(),
         ("setup", []) => suite::set_up(),
         ("help" | "--help" | "-h", _) => {

@@ -339,7 +339,7 @@ fn the_decision_says_what_it_was_made_by() {
 }
 
 mod properties {
-    use proptest::prelude::*;
+    use proptest::prelude::{any, prop_assert, prop_assert_eq, proptest};
 
     use super::*;
 
