@@ -68,6 +68,40 @@ impl Cholesky {
     }
 }
 
+impl Cholesky {
+    /// The lower half of the matrix's inverse.
+    pub fn inverse(&self) -> Vec<f64> {
+        let mut inverse = vec![0.0; triangle(self.side)];
+        for column in 0..self.side {
+            let mut unit = vec![0.0; self.side];
+            if let Some(one) = unit.get_mut(column) {
+                *one = 1.0;
+            }
+            self.solve(&mut unit);
+            for (row, value) in unit.iter().enumerate().skip(column) {
+                if let Some(entry) = inverse.get_mut(triangle(row) + column) {
+                    *entry = *value;
+                }
+            }
+        }
+        inverse
+    }
+}
+
+/// Adds the product of a symmetric matrix's lower half and a vector to `sums`.
+pub fn multiply(half: &[f64], vector: &[f64], sums: &mut [f64]) {
+    let mut rest = half;
+    for (place, value) in vector.iter().enumerate() {
+        let Some((row, after)) = rest.split_at_checked(place + 1) else { return };
+        let Some((before, [sum, ..])) = sums.split_at_mut_checked(place) else { return };
+        *sum += dot(row, vector);
+        for (sum, entry) in before.iter_mut().zip(row) {
+            *sum += entry * value;
+        }
+        rest = after;
+    }
+}
+
 /// Entries before a row of a lower half.
 pub fn triangle(row: usize) -> usize {
     row * (row + 1) / 2
@@ -133,6 +167,12 @@ mod tests {
         assert!((4.0 * x + 2.0 * y + 0.6 * z - 1.0).abs() < 1e-12);
         assert!((2.0 * x + 5.0 * y + 1.5 * z - 2.0).abs() < 1e-12);
         assert!((0.6 * x + 1.5 * y + 3.0 * z - 3.0).abs() < 1e-12);
+        let mut product = [0.0; 3];
+        multiply(&half, &solution, &mut product);
+        assert!(product.iter().zip([1.0, 2.0, 3.0]).all(|(product, right)| (product - right).abs() < 1e-12));
+        let mut again = [0.0; 3];
+        multiply(&factor.inverse(), &product, &mut again);
+        assert!(again.iter().zip(solution).all(|(again, x)| (again - x).abs() < 1e-12));
         assert!((quadratic(&half, &solution) - (x + 2.0 * y + 3.0 * z)).abs() < 1e-12);
     }
 

@@ -67,19 +67,16 @@ pub(crate) fn best(
         |entry: &&Ranked| candidates.get(entry.candidate).is_some_and(|c| c.availability == Availability::Ready);
     let members: Vec<&Ranked> = ranked.iter().filter(is_ready).take(MOST_MEMBERS).collect();
     let is_comparable = needs.has_comparable_answer || needs.json_schema || prompt.has_comparable_answer();
-    let cascade = || cascades(&members, scoring).max_by(|a, b| compare(a, b));
-    let escalate = || escalations(&members, scoring).max_by(|a, b| compare(a, b));
+    let cascade = || cascades(&members, scoring).max_by(compare);
+    let escalate = || escalations(&members, scoring).max_by(compare);
     match policy.composite {
         Permission::Never => None,
         Permission::Cascade => cascade().filter(|_| is_comparable),
         Permission::Escalate => escalate(),
         Permission::Automatic => {
             let least = ranked.first().map_or(f64::MAX, |first| first.score + LEAD);
-            let either = if is_comparable {
-                cascade().into_iter().chain(escalate()).max_by(|a, b| compare(a, b))
-            } else {
-                escalate()
-            };
+            let either =
+                if is_comparable { cascade().into_iter().chain(escalate()).max_by(compare) } else { escalate() };
             either.filter(|composite| composite.expected().score > least)
         }
     }

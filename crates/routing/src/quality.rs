@@ -1,6 +1,6 @@
 //! How well a model would answer a prompt, and how sure that is.
 
-use crate::cholesky::{Cholesky, add_square, dot, quadratic, triangle};
+use crate::cholesky::{Cholesky, add_square, dot, multiply, quadratic, triangle};
 use crate::evidence::HALF;
 use crate::heads::{BASIS, HEADS, Heads, KINDS};
 use crate::{Evidence, Prompt, Task};
@@ -32,8 +32,8 @@ impl Prior {
 pub struct Quality {
     /// The model's weights over the basis.
     weights: Vec<f64>,
-    /// Factor of their precision.
-    precision: Cholesky,
+    /// Their covariance, as a lower half.
+    covariance: Vec<f64>,
     /// Precision that benchmarks gave, that feedback gave; empty where there are none.
     benchmarks: Vec<f64>,
     feedback: Vec<f64>,
@@ -95,6 +95,7 @@ impl Quality {
         let feedback_precision = scaled(feedback, share, &mut half, &mut right);
         let precision = Cholesky::of(half, BASIS);
         precision.solve(&mut right);
+        let covariance = precision.inverse();
         // The first number of a basis is always 1, so the first column of its squares is its sum.
         let seen_basis = std::array::from_fn(|place| {
             let sum = |of: &Evidence| of.gram.get(triangle(place)).copied().unwrap_or_default();
@@ -102,7 +103,7 @@ impl Quality {
         });
         Quality {
             weights: right,
-            precision,
+            covariance,
             benchmarks: benchmarks_precision,
             feedback: feedback_precision,
             seen: benchmarks.count() + feedback.count(),
@@ -118,13 +119,9 @@ impl Quality {
 
     pub(crate) fn predict_at(&self, basis: &[f64; BASIS]) -> Predicted {
         let value = share(dot(&self.weights, basis));
-        let mut half_way = *basis;
-        self.precision.forward(&mut half_way);
-        let variance = dot(&half_way, &half_way);
-        let mut pulled = half_way;
-        if !(self.benchmarks.is_empty() && self.feedback.is_empty()) {
-            self.precision.backward(&mut pulled);
-        }
+        let mut pulled = [0.0; BASIS];
+        multiply(&self.covariance, basis, &mut pulled);
+        let variance = dot(&pulled, basis).max(f64::MIN_POSITIVE);
         let weight = |layer: &[f64]| {
             if layer.is_empty() { 0.0 } else { (quadratic(layer, &pulled) / variance).clamp(0.0, 1.0) }
         };

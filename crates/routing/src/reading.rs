@@ -7,7 +7,7 @@ use crate::Features;
 use crate::features::NUMBERS;
 
 /// Tokens that the vector is the mean of: the first ones of the last user turn.
-const TOKENS: usize = 512;
+const TOKENS: usize = 256;
 
 /// A prompt as the trained heads read it.
 #[derive(Clone, Debug, PartialEq)]

@@ -421,6 +421,8 @@ struct Column {
     weight: f64,
     overall: f64,
     strength: f64,
+    /// Its strength, where the set says it.
+    stated: Option<f64>,
 }
 
 /// Fits `middle + strength · slope` over the basis to all models, each with a strength of its own, and sets the scale so
@@ -443,7 +445,12 @@ fn draw_line(heads: &mut Heads, rows: &[Row<'_>], table: &Table, stray: &[f64]) 
         (line, slope) = through(&columns);
         let steepness = dot(&mean, &slope);
         slope.iter_mut().for_each(|value| *value /= steepness);
+        let above = dot(&mean, &line) - 0.5;
         for column in &mut columns {
+            if let Some(strength) = column.stated {
+                column.strength = strength - above;
+                continue;
+            }
             let expected = times(&column.squares, &line);
             let rest: Vec<f64> =
                 column.moments.iter().zip(expected).map(|(moment, expected)| moment - expected).collect();
@@ -504,6 +511,7 @@ fn columns(rows: &[Row<'_>], bases: &[Vec<f64>], table: &Table) -> Vec<Column> {
                 weight: 1.0 / (set.models.len() as f64).sqrt(),
                 overall: 0.0,
                 strength: 0.0,
+                stated: stated(&set.name, &set.models[model]),
             };
             for (row, basis) in rows.iter().zip(bases).filter(|(row, _)| row.set == number) {
                 let Some(grade) = row.record.grades[model] else { continue };
@@ -517,6 +525,16 @@ fn columns(rows: &[Row<'_>], bases: &[Vec<f64>], table: &Table) -> Vec<Column> {
         }
     }
     columns
+}
+
+/// How strong the models are that our own prompts are graded for: overall quality above one half.
+fn stated(set: &str, model: &str) -> Option<f64> {
+    match (set, model) {
+        (OWN, "weak") => Some(-0.2),
+        (OWN, "middle") => Some(0.0),
+        (OWN, "strong") => Some(0.3),
+        _ => None,
+    }
 }
 
 /// Line and slope by least squares, for the strengths as they are.

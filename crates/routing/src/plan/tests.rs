@@ -83,7 +83,7 @@ fn a_local_model_wins_within_the_ratio_and_not_beyond() {
     let far = Candidate { is_local: true, ..model("far", Some(&free), known(0.05), 60_000.0) };
 
     let taken = build(&[remote, near], &Needs::default(), &easy(), &policy(Goal::Weighed(Strategy::Quality)));
-    let kept = build(&[remote, far], &Needs::default(), &easy(), &policy(Goal::Weighed(Strategy::Quality)));
+    let kept = build(&[remote, far], &Needs::default(), &hard(), &policy(Goal::Weighed(Strategy::Quality)));
 
     assert_eq!((taken.ranked[0].candidate, taken.placement == Placement::LocalFirst), (1, true));
     assert!(taken.decision("near", 0.7).ends_with("[local-first]"));
@@ -186,7 +186,7 @@ fn difficulty_decides_how_much_quality_matters() {
 fn configured_weights_are_not_overridden_by_the_strategy() {
     let (dear, cheap) = (price("5", "20"), price("0.02", "0.08"));
     let candidates =
-        [model("best", Some(&dear), known(0.95), 300.0), model("cheapest", Some(&cheap), known(0.30), 300.0)];
+        [model("best", Some(&dear), known(0.95), 300.0), model("cheapest", Some(&cheap), known(0.80), 300.0)];
     let goal = Goal::Weighed(Strategy::Cost);
     let all_for_quality = Policy { weights: Weights::new(0.0, 1.0, 0.0).unwrap(), ..Policy::of(goal) };
 
