@@ -10,7 +10,7 @@ fn graded(salt: usize) -> Evidence {
     let mut evidence = Evidence::none();
     for number in 0..50 {
         let prompt = Prompt::of_text(&format!("What is {number} times {salt}, and why?"));
-        evidence.observe(&prompt, f64::from(u8::from((number + salt) % 3 > 0)));
+        evidence.observe(&prompt, f64::from(u8::from(!(number + salt).is_multiple_of(3))));
     }
     evidence
 }
