@@ -44,9 +44,9 @@ fn rotate(matrix: &mut [Vec<f64>], vectors: &mut [Vec<f64>], low: usize, high: u
         let (a, b) = (row[low], row[high]);
         (row[low], row[high]) = (cosine * a - sine * b, sine * a + cosine * b);
     }
-    for column in 0..matrix.len() {
-        let (a, b) = (matrix[low][column], matrix[high][column]);
-        (matrix[low][column], matrix[high][column]) = (cosine * a - sine * b, sine * a + cosine * b);
+    let (before, after) = matrix.split_at_mut(high);
+    for (a, b) in before[low].iter_mut().zip(after[0].iter_mut()) {
+        (*a, *b) = (cosine * *a - sine * *b, sine * *a + cosine * *b);
     }
     for row in vectors.iter_mut() {
         let (a, b) = (row[low], row[high]);
