@@ -3,7 +3,7 @@
 use crate::Task;
 
 /// Kinds, in the order of the heads' outputs.
-pub const KINDS: [(&str, Task); 34] = [
+pub const KINDS: [(&str, Task); 36] = [
     ("word_problem", Task::Math),
     ("competition", Task::Math),
     ("school_math", Task::Math),
@@ -38,4 +38,6 @@ pub const KINDS: [(&str, Task); 34] = [
     ("writing", Task::Writing),
     ("extraction", Task::Extraction),
     ("design", Task::Code),
+    ("coding", Task::Code),
+    ("explanation", Task::Knowledge),
 ];

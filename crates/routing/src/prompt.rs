@@ -152,8 +152,12 @@ fn memberships(features: &Features, basis: &[f32; BASIS]) -> [f64; Task::ALL.len
 fn is_comparable(features: &Features, memberships: &[f64; Task::ALL.len()], output_tokens: u64) -> bool {
     let is_choice = features.options >= 2;
     let is_brief = features.family(Family::Brevity) >= 2 && features.family(Family::Length) == 0;
-    let is_number =
-        memberships.get(Task::Math as usize).is_some_and(|share| *share >= 0.5) && features.family(Family::Rigour) == 0;
+    let is_math = memberships.get(Task::Math as usize).is_some_and(|share| *share >= 0.5);
+    let is_reckoning = features.numbers >= 2
+        && features.questions > 0
+        && (features.operators > 0 || features.family(Family::Quantity) > 0)
+        && !features.has_code;
+    let is_number = (is_math || is_reckoning) && features.family(Family::Rigour) == 0;
     is_choice || is_brief || is_number || output_tokens <= SHORT_ANSWER_TOKENS
 }
 

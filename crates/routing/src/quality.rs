@@ -42,6 +42,9 @@ pub struct Quality {
     seen_basis: [f64; BASIS],
     /// The prompt that traffic is taken to be before any was graded.
     mean: [f64; BASIS],
+    /// What each point of overall quality adds, and how many of them this model lies above one half.
+    slope: [f64; BASIS],
+    strength: f64,
 }
 
 /// A model's predicted answer to one prompt.
@@ -101,14 +104,17 @@ impl Quality {
             let sum = |of: &Evidence| of.gram.get(triangle(place)).copied().unwrap_or_default();
             sum(benchmarks) + sum(feedback)
         });
+        let mean = heads.mean.map(f64::from);
         Quality {
+            strength: dot(&right, &mean) - 0.5,
+            slope: heads.slope.map(f64::from),
+            mean,
             weights: right,
             covariance,
             benchmarks: benchmarks_precision,
             feedback: feedback_precision,
             seen: benchmarks.count() + feedback.count(),
             seen_basis,
-            mean: heads.mean.map(f64::from),
         }
     }
 
@@ -118,15 +124,16 @@ impl Quality {
     }
 
     pub(crate) fn predict_at(&self, basis: &[f64; BASIS]) -> Predicted {
-        let value = share(dot(&self.weights, basis));
         let mut pulled = [0.0; BASIS];
         multiply(&self.covariance, basis, &mut pulled);
         let variance = dot(&pulled, basis).max(f64::MIN_POSITIVE);
+        let lack = (LEAST_SLOPE - dot(&self.slope, basis)).max(0.0) * self.strength;
         let weight = |layer: &[f64]| {
             if layer.is_empty() { 0.0 } else { (quadratic(layer, &pulled) / variance).clamp(0.0, 1.0) }
         };
         let (benchmarks, feedback) = (weight(&self.benchmarks), weight(&self.feedback));
         let layers = Layers { prior: (1.0 - benchmarks - feedback).max(0.0), benchmarks, feedback };
+        let value = share(dot(&self.weights, basis) + layers.prior * lack);
         Predicted { value, standard_error: variance.sqrt(), layers }
     }
 
@@ -145,6 +152,8 @@ impl Quality {
     }
 }
 
+/// A model that is better on the whole is expected to be better on every prompt, by at least this share of its lead.
+const LEAST_SLOPE: f64 = 0.1;
 /// From here on what is linear bends, so that it stays below 1 and in its order: models that all answer nearly everything
 /// are still told apart.
 const NEARLY_ALL: f64 = 0.97;

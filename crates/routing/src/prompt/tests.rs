@@ -59,6 +59,7 @@ fn answers_that_can_be_compared_are_known_by_their_question() {
         Prompt::of_text("A train leaves at 9 and drives 80 km per hour. How far is it at noon?")
             .has_comparable_answer()
     );
+    assert!(Prompt::of_text("What is 6 times 7?").has_comparable_answer());
     assert!(!Prompt::of_text("Write a long story about a lighthouse keeper.").has_comparable_answer());
 }
 

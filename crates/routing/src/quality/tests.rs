@@ -84,3 +84,12 @@ fn layers_sum_to_one() {
 fn priors_that_are_no_numbers_are_as_good_as_none() {
     assert_eq!(stated(f64::NAN), Quality::default());
 }
+
+#[test]
+fn a_model_that_is_better_on_the_whole_is_expected_to_be_better_on_every_prompt() {
+    for text in ["What is 6 times 7?", "", "42", "hello [x]", "Fix this: `print(x`", "What is the capital of France?"] {
+        let prompt = Prompt::of_text(text);
+        let values = [0.3, 0.5, 0.7, 0.9].map(|quality| stated(quality).predict(&prompt).value);
+        assert!(values.is_sorted_by(|a, b| a < b), "{text}: {values:?}");
+    }
+}
