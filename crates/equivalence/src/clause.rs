@@ -63,6 +63,21 @@ impl Frame {
             && self.further.iter().filter(counts).eq(other.further.iter().filter(counts))
     }
 
+    /// Whether they ask for different kinds of answers by words that often stand for one another: what, where and how.
+    /// When, why, who and how much never do.
+    pub(crate) fn is_kin(&self, other: &Frame) -> bool {
+        let is_loose = |frame: &Frame| {
+            let loose = [Manner::Told, Manner::What, Manner::Where, Manner::HowTo, Manner::How];
+            loose.contains(&frame.manner)
+        };
+        let beside = |frame: &Frame| Frame { manner: Manner::What, further: frame.further.clone() };
+        let (ours, theirs) = (beside(self), beside(other));
+        !self.agrees(other, Guard::Standard)
+            && is_loose(self)
+            && is_loose(other)
+            && ours.agrees(&theirs, Guard::Standard)
+    }
+
     /// Whether it asks for one or some of many.
     pub(crate) fn lists(&self) -> bool {
         matches!(self.manner, Manner::What | Manner::Told | Manner::Where | Manner::HowTo)

@@ -109,6 +109,7 @@ impl Policy {
         let needed = match agreement {
             Agreement::Whole => self.threshold,
             Agreement::Almost => 1.0 - (1.0 - self.threshold) * ALMOST,
+            Agreement::Reworded => 1.0 - (1.0 - self.threshold) * REWORDED,
         };
         // A similarity that is not a number is refused as well.
         if similarity >= needed { Ok(()) } else { Err(Mismatch::Similarity) }
@@ -117,7 +118,9 @@ impl Policy {
 
 /// How far two texts may be apart that miss a word, as a share of what others may.
 const ALMOST: f32 = 0.5;
-/// Words with a counterpart that a text needs before one without is forgiven.
+/// The same of two that ask by different words for what may be one thing.
+const REWORDED: f32 = 0.25;
+/// Words with a counterpart that a text needs before one without, or another question word, is forgiven.
 const ENOUGH: usize = 3;
 
 /// What the guards find.
@@ -127,6 +130,8 @@ enum Agreement {
     Whole,
     /// All but one of a longer text.
     Almost,
+    /// Every word, but the questions begin otherwise: "what is the best place" and "where is the best place".
+    Reworded,
 }
 
 /// Whether the guards find that two texts ask the same, word for word. Which of them is which does not matter.
@@ -137,6 +142,7 @@ pub fn compare(one: &Reading, other: &Reading, guard: Guard) -> Result<(), Misma
     match agreement(one, other, guard)? {
         Agreement::Whole => Ok(()),
         Agreement::Almost => Err(Mismatch::Words),
+        Agreement::Reworded => Err(Mismatch::Question),
     }
 }
 
@@ -147,11 +153,12 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
     // Which word is taken first may matter where synonyms branch, so the order is one's own.
     let (one, other) = if one.stems().gt(other.stems()) { (other, one) } else { (one, other) };
     let is_turned = one.scope != other.scope && is_turned(&one.scope, &other.scope);
+    let is_reworded = guard == Guard::Standard && one.frame.is_kin(&other.frame);
     let checks = [
         (numbers_agree(&one.numbers, &other.numbers), Mismatch::Number),
         (one.verbatim == other.verbatim, Mismatch::Verbatim),
         (one.negations == other.negations, Mismatch::Negation),
-        (one.frame.agrees(&other.frame, guard), Mismatch::Question),
+        (one.frame.agrees(&other.frame, guard) || is_reworded, Mismatch::Question),
         (alternatives_agree(one, other, guard), Mismatch::Conjunction),
         (one.pronouns == other.pronouns && persons_agree(one, other), Mismatch::Pronoun),
         (is_turned || scopes_agree(one, other, guard), Mismatch::Scope),
@@ -163,13 +170,17 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
         return Err(mismatch);
     }
     let Alignment { pairs, left } = Alignment::of(one, other);
+    if is_reworded && pairs.len() < ENOUGH {
+        return Err(Mismatch::Question);
+    }
     if is_turned {
         let [[ours], [theirs]] = left.each_ref().map(Vec::as_slice) else { return Err(Mismatch::Scope) };
         if !words::are_opposites(&ours.stem, &theirs.stem) {
             return Err(Mismatch::Scope);
         }
     } else if let Some(mismatch) = unmatched(one, other, &left, guard) {
-        let forgives = guard == Guard::Standard && !one.frame.is_yes_or_no() && pairs.len() >= ENOUGH;
+        let is_long = !one.frame.is_yes_or_no() && pairs.len() >= ENOUGH;
+        let forgives = guard == Guard::Standard && is_long && !is_reworded;
         if mismatch != Unmatched::One || !forgives {
             return Err(mismatch.into());
         }
@@ -179,7 +190,11 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
             Err(Mismatch::Order)
         };
     }
-    if order::agrees(&one.terms, &other.terms, &pairs) { Ok(Agreement::Whole) } else { Err(Mismatch::Order) }
+    match order::agrees(&one.terms, &other.terms, &pairs) {
+        true if is_reworded => Ok(Agreement::Reworded),
+        true => Ok(Agreement::Whole),
+        false => Err(Mismatch::Order),
+    }
 }
 
 /// What the words without a counterpart come to.
