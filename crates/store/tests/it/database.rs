@@ -41,7 +41,7 @@ async fn a_database_of_a_newer_gateway_is_refused(fixture: Fixture) {
     let refused = fixture.store.migrate().await.unwrap_err();
 
     assert!(matches!(refused, Error::Corrupt { .. }), "{refused:?}");
-    let sentence = "the database has tables of version 7, made by a newer gateway; this one knows version 2";
+    let sentence = "the database has tables of version 7, made by a newer gateway; this one knows version 3";
     assert_eq!(refused.to_string(), sentence);
 }
 
