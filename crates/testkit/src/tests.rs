@@ -274,7 +274,7 @@ async fn models_are_listed_and_described() {
     let llama = ask(&ollama, "/api/show", &json!({"model": "llama3.2"})).await;
     let nomic = ask(&ollama, "/api/show", &json!({"model": "nomic-embed-text:latest"})).await;
 
-    assert_eq!(list["data"][2]["id"], "text-embedding-3-small");
+    assert_eq!(list["data"][2]["id"], "gpt-4.1");
     assert_eq!(tags["models"][0]["details"]["family"], "llama");
     assert_eq!(llama["model_info"]["llama.context_length"], 131_072);
     assert_eq!(llama["capabilities"], json!(["completion", "tools", "vision"]));
