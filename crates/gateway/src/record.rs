@@ -189,10 +189,20 @@ impl Record {
         } else {
             provider.retries.deposit();
         }
+        self.push_attempt(target);
+        is_again
+    }
+
+    /// Notes that a model is asked beside others which work on the same answer: no retry, wherever those are.
+    pub fn begin_member(&mut self, target: &Target) {
+        target.offer.provider.retries.deposit();
+        self.push_attempt(target);
+    }
+
+    fn push_attempt(&mut self, target: &Target) {
         let used = Used::Counted { reported: Usage::default(), generated: Generated::default() };
         self.attempt_began = Some(clock::now());
         self.attempts.push(Attempt { target: target.clone(), failure: None, used });
-        is_again
     }
 
     /// Keeps the way in at the provider that serves now, and what it could not be told; how the answer ends says how well it is.
@@ -254,9 +264,12 @@ impl Record {
         self.attempts.len()
     }
 
-    /// How many of them at one provider.
+    /// How many of them at one provider got no answer. One that answered and was not taken says nothing against asking
+    /// there again.
     pub fn attempts_at(&self, provider: &str) -> usize {
-        self.attempts.iter().filter(|attempt| &*attempt.target.offer.provider.name == provider).count()
+        let is_there = |attempt: &&Attempt| &*attempt.target.offer.provider.name == provider;
+        let has_answered = |attempt: &Attempt| matches!(attempt.used, Used::Reported(_) | Used::Estimated(_));
+        self.attempts.iter().filter(is_there).filter(|attempt| !has_answered(attempt)).count()
     }
 
     /// Whether another than the plan's choice serves.

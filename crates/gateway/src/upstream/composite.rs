@@ -167,7 +167,7 @@ impl Asking<'_> {
         for target in members {
             match Pass::enter(&target.offer, clock::now(), false) {
                 Ok(pass) => {
-                    record.begin_attempt(target);
+                    record.begin_member(target);
                     begun.push((record.attempts().saturating_sub(1), *target, pass));
                 }
                 Err(closed) => {
