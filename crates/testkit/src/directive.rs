@@ -123,7 +123,12 @@ impl Directive {
 
     /// What it says to a request to this model.
     pub(crate) fn for_model(self, model: &str) -> Directive {
-        if self.only.as_deref().is_some_and(|only| only != model) { Directive::default() } else { self }
+        if self.is_for(model) { self } else { Directive::default() }
+    }
+
+    /// Whether it counts for requests to this model.
+    pub(crate) fn is_for(&self, model: &str) -> bool {
+        self.only.as_deref().is_none_or(|only| only == model)
     }
 
     /// What it says to a request with these headers: some faults are for one credential only.

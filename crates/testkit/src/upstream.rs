@@ -235,10 +235,12 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
     let (method, path) = (parts.method, parts.uri.path().to_owned());
     let query = parts.uri.query().map(str::to_owned);
     let json = serde_json::from_slice(&body).unwrap_or(Value::Null);
+    let model = json["model"].as_str().unwrap_or_default();
+    let told = || state.told.lock().unwrap_or_else(PoisonError::into_inner).clone();
     let found = match (state.is_steady, is_told(&body)) {
         (true, _) => Ok(Directive::default()),
-        (false, true) => Directive::find(&body),
-        (false, false) => Ok(state.told.lock().unwrap_or_else(PoisonError::into_inner).clone()),
+        (false, true) => Directive::find(&body).map(|found| if found.is_for(model) { found } else { told() }),
+        (false, false) => Ok(told()),
     };
     let headers = parts.headers.clone();
     let raw = body.clone();
@@ -248,7 +250,6 @@ async fn answer(request: Request<Incoming>, vendor: Vendor, state: &State) -> Re
         requests.push(recorded);
         requests.len()
     };
-    let model = json["model"].as_str().unwrap_or_default();
     let found = found.map(|directive| state.in_its_times(directive).for_bearer(&headers).for_model(model));
     let directive = found.clone().unwrap_or_default();
     if directive.close {
