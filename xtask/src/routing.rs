@@ -16,7 +16,13 @@ pub(crate) fn evaluate(files: &[String]) -> Result<()> {
     run(&arguments)
 }
 
-fn run(arguments: &[String]) -> Result<()> {
-    let program = ["run", "--quiet", "--locked", "--release", "--package", "gw-routing", "--example", "train", "--"];
-    shell::run(shell::cargo().args(program).args(arguments))
+/// Trains anew and compares, bit for bit, with the build that the tests have made already.
+pub(crate) fn check() -> Result<()> {
+    shell::run(shell::cargo().args(["run", "--quiet", "--locked"]).args(PROGRAM).arg("--check"))
 }
+
+fn run(arguments: &[String]) -> Result<()> {
+    shell::run(shell::cargo().args(["run", "--quiet", "--locked", "--release"]).args(PROGRAM).args(arguments))
+}
+
+const PROGRAM: [&str; 5] = ["--package", "gw-routing", "--example", "train", "--"];

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{deny, machine, node, python, shell, tree};
+use crate::{deny, machine, node, python, routing, shell, tree};
 
 /// Which checks to run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -39,7 +39,7 @@ struct Step {
     run: fn() -> Result<()>,
 }
 
-const STEPS: [Step; 9] = [
+const STEPS: [Step; 10] = [
     Step { title: "the toolchain", parts: &[Part::All, Part::Rust, Part::Sdk, Part::Lint], run: check_toolchain },
     Step { title: "the databases", parts: &[Part::All, Part::Rust], run: check_databases },
     Step { title: "formatting", parts: &[Part::All, Part::Lint], run: check_formatting },
@@ -49,6 +49,7 @@ const STEPS: [Step; 9] = [
     Step { title: "all tests", parts: &[Part::All], run: test_everything },
     Step { title: "Rust tests", parts: &[Part::Rust], run: test_rust },
     Step { title: "SDK tests", parts: &[Part::Sdk], run: test_sdks },
+    Step { title: "the router's constants", parts: &[Part::All, Part::Rust], run: routing::check },
 ];
 
 /// Runs the steps of that part with a header and the elapsed time each.
