@@ -122,6 +122,8 @@ pub struct Storage {
     pub database_url: Option<SecretString>,
     /// Redis, for limits and budgets that replicas share.
     pub redis_url: Option<SecretString>,
+    /// The longest that a call to Redis may take: beyond it Redis counts as away.
+    pub redis_timeout: Duration,
     /// How many gateways share the Redis.
     pub replicas: usize,
     /// What gateway keys are hashed with; `None` has one made and kept.
@@ -501,6 +503,7 @@ impl Config {
                 data_dir: PathBuf::new(),
                 database_url: None,
                 redis_url: None,
+                redis_timeout: Duration::from_millis(50),
                 replicas: 1,
                 key_hash_secret: None,
                 ledger_fsync: Fsync::Interval,

@@ -134,8 +134,8 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
     let catalog = facts::catalog(directory);
     let store = Store::open(&location(&config)).await;
     let store = Arc::new(store.with_context(|| format!("cannot use the database in `{}`", directory.display()))?);
-    let shared = config.storage.redis_url.as_ref().map(Shared::new).transpose().context("cannot use REDIS_URL")?;
-    let shared = shared.map(Arc::new);
+    let shared = config.storage.redis_url.as_ref().map(|url| Shared::new(url, config.storage.redis_timeout));
+    let shared = shared.transpose().context("cannot use REDIS_URL")?.map(Arc::new);
     let opened = Ledger::open(&config, shared.clone(), tasks.clone());
     let (ledger, alerts) = opened.with_context(|| format!("cannot use the journal in `{}`", directory.display()))?;
     let rates = Rates::new(shared.clone(), config.storage.replicas);

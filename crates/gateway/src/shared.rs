@@ -1,6 +1,6 @@
 //! The one connection to Redis, where replicas share limits and budgets.
 //!
-//! A request never waits for a Redis that is away: one call that takes longer than [`PATIENCE`] marks it down, and from
+//! A request never waits for a Redis that is away: one call that takes longer than `REDIS_TIMEOUT_SECONDS` marks it down, and from
 //! then on calls fail at once, until the background task has had an answer in time.
 
 use std::fmt;
@@ -16,8 +16,6 @@ use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
-/// The longest that a call may take: beyond it Redis counts as away.
-pub const PATIENCE: Duration = Duration::from_millis(50);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// The longest that connecting may take.
@@ -33,16 +31,18 @@ pub struct Shared {
     client: Client,
     connection: ArcSwapOption<MultiplexedConnection>,
     is_up: AtomicBool,
+    /// The longest that a call may take.
+    patience: Duration,
 }
 
 impl Shared {
-    /// Nothing is connected yet: [`Shared::watch`] does that.
+    /// Nothing is connected yet: [`Shared::watch`] does that. A call may take as long as `patience`.
     ///
     /// # Errors
     /// The URL is none of a Redis.
-    pub fn new(url: &SecretString) -> Result<Shared, RedisError> {
+    pub fn new(url: &SecretString, patience: Duration) -> Result<Shared, RedisError> {
         let client = Client::open(url.expose_secret())?;
-        Ok(Shared { client, connection: ArcSwapOption::empty(), is_up: AtomicBool::new(false) })
+        Ok(Shared { client, connection: ArcSwapOption::empty(), is_up: AtomicBool::new(false), patience })
     }
 
     /// Whether the last call was answered in time.
@@ -71,7 +71,7 @@ impl Shared {
         for argument in arguments {
             call.arg(argument);
         }
-        match timeout(PATIENCE, call.invoke_async(&mut connection)).await {
+        match timeout(self.patience, call.invoke_async(&mut connection)).await {
             Ok(Ok(value)) => Ok(value),
             Ok(Err(error)) => {
                 self.lost(&error.to_string());
@@ -95,10 +95,10 @@ impl Shared {
         }
     }
 
-    /// Looks once: at most [`CONNECT`] and [`PATIENCE`].
+    /// Looks once: at most [`CONNECT`] and what a call may take.
     pub async fn look(&self) {
         if let Some(connection) = self.connection.load_full()
-            && is_alive(&connection).await
+            && self.is_alive(&connection).await
         {
             self.found();
             return;
@@ -107,13 +107,19 @@ impl Shared {
         let config = AsyncConnectionConfig::new().set_connection_timeout(Some(CONNECT)).set_response_timeout(None);
         let connected = timeout(CONNECT, self.client.get_multiplexed_async_connection_with_config(&config)).await;
         match connected {
-            Ok(Ok(connection)) if is_alive(&connection).await => {
+            Ok(Ok(connection)) if self.is_alive(&connection).await => {
                 self.connection.store(Some(Arc::new(connection)));
                 self.found();
             }
             Ok(Ok(_)) | Err(_) => self.lost("no answer in time"),
             Ok(Err(error)) => self.lost(&error.to_string()),
         }
+    }
+
+    async fn is_alive(&self, connection: &MultiplexedConnection) -> bool {
+        let mut connection = connection.clone();
+        let ping = redis::cmd("PING");
+        matches!(timeout(self.patience, ping.query_async::<String>(&mut connection)).await, Ok(Ok(_)))
     }
 
     fn found(&self) {
@@ -127,12 +133,6 @@ impl Shared {
             warn!(problem, "redis does not answer; limits are counted here alone, budgets go on with what is leased");
         }
     }
-}
-
-async fn is_alive(connection: &MultiplexedConnection) -> bool {
-    let mut connection = connection.clone();
-    let ping = redis::cmd("PING");
-    matches!(timeout(PATIENCE, ping.query_async::<String>(&mut connection)).await, Ok(Ok(_)))
 }
 
 impl fmt::Debug for Shared {

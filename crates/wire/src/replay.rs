@@ -4,6 +4,7 @@
 //! with an id and a time of its own. What cannot be put together without loss is not put together.
 
 mod anthropic;
+mod chunks;
 mod completions;
 mod openai;
 
@@ -30,12 +31,10 @@ pub enum Ending {
 /// # Errors
 /// The body is no answer in that format.
 pub fn pieces(client: Client, body: &[u8], include_usage: bool) -> Result<Vec<Piece>, BadAnswer> {
-    let answer: Value = serde_json::from_slice(body).map_err(|_| BadAnswer::NotJson)?;
-    let Value::Object(answer) = answer else { return Err(BadAnswer::NotJson) };
     match client {
-        Client::OpenAi => openai::pieces(answer, include_usage),
-        Client::Anthropic => anthropic::pieces(answer),
-        Client::Completions => completions::pieces(answer, include_usage),
+        Client::OpenAi => chunks::pieces(body, &openai::FORM, include_usage),
+        Client::Anthropic => anthropic::pieces(body),
+        Client::Completions => chunks::pieces(body, &completions::FORM, include_usage),
     }
 }
 
@@ -112,14 +111,6 @@ pub fn renamed(client: Client, body: &[u8], request_id: &str, created: i64) -> V
     out
 }
 
-/// Takes a list out of an answer.
-fn taken(answer: &mut Map<String, Value>, name: &str) -> Result<Vec<Value>, BadAnswer> {
-    match answer.remove(name) {
-        Some(Value::Array(items)) if !items.is_empty() => Ok(items),
-        Some(_) | None => Err(BadAnswer::NoChoices),
-    }
-}
-
 /// The payloads of a stream's events.
 fn payloads(stream: &[u8]) -> Option<Vec<Map<String, Value>>> {
     use crate::framing::sse::{Frame, Reader};
@@ -138,14 +129,6 @@ fn payloads(stream: &[u8]) -> Option<Vec<Map<String, Value>>> {
         }
     }
     Some(found)
-}
-
-fn data(payload: &Value) -> Piece {
-    Piece::Frame { bytes: format!("data: {payload}\n\n").into(), content: true }
-}
-
-fn last(payload: &Value) -> Piece {
-    Piece::Last(payload.to_string().into())
 }
 
 #[cfg(test)]

@@ -35,6 +35,22 @@ pub fn without(json: &[u8], names: &[&str]) -> Vec<u8> {
     out
 }
 
+/// The object up to its closing brace, without the members of these names and with one set.
+pub(crate) fn head(text: &str, members: &Members<'_>, without: &[&str], (name, value): (&str, &'static str)) -> Vec<u8> {
+    let mut is_set = false;
+    let (mut out, _, is_empty) = copy_members(text, members, 0, |member, held| {
+        let is_it = member == name;
+        is_set |= is_it;
+        let value = if is_it { value } else { held.get() };
+        (!without.contains(&member)).then(|| Edited { renamed: None, value: value.into() })
+    });
+    if !is_set {
+        let comma = if is_empty { "" } else { "," };
+        out.extend_from_slice(format!("{comma}\"{name}\":{value}").as_bytes());
+    }
+    out
+}
+
 /// A request for a provider of the same dialect: the model's name replaced, our own members left out, usage asked for
 /// where `asks_usage`, quirks applied, and every other byte as the caller sent it.
 pub(crate) fn rewrite(text: &str, members: &Members<'_>, model: &str, asks_usage: bool, quirks: &[Quirk]) -> Vec<u8> {

@@ -570,6 +570,14 @@ pub(super) static SETTINGS: &[Setting] = &[
         doc: "A Redis in which replicas share rate limits and budgets.",
     },
     Setting {
+        key: "storage.redis_timeout_seconds",
+        variable: "REDIS_TIMEOUT_SECONDS",
+        default: Some("0.05"),
+        form: Form::Seconds(0.001, 10.0, |config, time| config.storage.redis_timeout = time),
+        change: Change::Restart(|a, b| a.storage.redis_timeout != b.storage.redis_timeout),
+        doc: "The longest that a call to Redis may take: beyond it Redis counts as away.",
+    },
+    Setting {
         key: "storage.replicas",
         variable: "REPLICAS",
         default: Some("1"),

@@ -9,6 +9,7 @@ use testkit::Redis;
 
 use crate::faults::{calls, metadata};
 use crate::harness::{Answer, Gateway};
+use crate::replicas::PATIENT;
 
 fn body(prompt: &str, more: Value) -> String {
     let mut body = json!({"model": "gpt-4o-mini", "messages": [{"role": "user", "content": prompt}]});
@@ -117,8 +118,8 @@ async fn a_request_that_failed_or_was_left_frees_its_key() {
 async fn replicas_on_one_redis_share_keys_and_answers() {
     let redis: &'static Redis = Box::leak(Box::new(tokio::task::spawn_blocking(Redis::start).await.unwrap()));
     let url = redis.url();
-    let one = Gateway::with_settings("", &[("REDIS_URL", &url), ("REPLICAS", "2")]).await;
-    let two = Gateway::with_settings("", &[("REDIS_URL", &url), ("REPLICAS", "2")]).await;
+    let one = Gateway::with_settings("", &[("REDIS_URL", &url), ("REPLICAS", "2"), PATIENT]).await;
+    let two = Gateway::with_settings("", &[("REDIS_URL", &url), ("REPLICAS", "2"), PATIENT]).await;
     let first = ask(&one, "k", "Hello", json!({})).await;
     assert_eq!(first.status, 200, "{}", first.text());
     let mut again = ask(&two, "k", "Hello", json!({})).await;

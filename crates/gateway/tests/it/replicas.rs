@@ -9,13 +9,16 @@ use testkit::{Postgres, Redis};
 use crate::budgets::{CENT, TEN};
 use crate::harness::Gateway;
 
+/// A machine that is busy with other tests is no Redis that is away.
+pub(crate) const PATIENT: (&str, &str) = ("REDIS_TIMEOUT_SECONDS", "10");
+
 /// Three replicas, and what they share.
 async fn three(settings: &str) -> (Vec<Gateway>, Redis) {
     let redis = tokio::task::spawn_blocking(Redis::start).await.unwrap();
     let database = tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap();
-    let variables = [("DATABASE_URL", database.as_str()), ("REDIS_URL", &redis.url()), ("REPLICAS", "3")]
-        .map(|(name, value)| (name, value.to_owned()));
-    let variables: Vec<(&str, &str)> = variables.iter().map(|(name, value)| (*name, value.as_str())).collect();
+    let url = redis.url();
+    let variables =
+        [("DATABASE_URL", database.as_str()), ("REDIS_URL", url.as_str()), ("REPLICAS", "3"), PATIENT];
     let mut gateways = Vec::new();
     for _ in 0..3 {
         gateways.push(Gateway::with_settings(settings, &variables).await);
@@ -45,9 +48,9 @@ async fn three_replicas_never_overrun_a_budget() {
         let answers = join_all(asked).await;
 
         let admitted = answers.iter().filter(|answer| answer.status == 200).count();
+        let other = answers.iter().find(|answer| ![200, 429].contains(&answer.status.as_u16()));
+        assert!(other.is_none(), "round {round}: {other:?}");
         assert!((60..=100).contains(&admitted), "round {round}: {admitted}");
-        let statuses: Vec<u16> = answers.iter().map(|answer| answer.status.as_u16()).collect();
-        assert!(statuses.iter().all(|status| [200, 429].contains(status)), "{statuses:?}");
     }
 }
 

@@ -2,12 +2,16 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Ending, payloads, taken};
+use super::{Ending, payloads};
 use crate::anthropic::LAST_EVENT;
 use crate::types::{BadAnswer, Piece};
 
-pub(super) fn pieces(mut answer: Map<String, Value>) -> Result<Vec<Piece>, BadAnswer> {
-    let blocks = taken(&mut answer, "content")?;
+pub(super) fn pieces(body: &[u8]) -> Result<Vec<Piece>, BadAnswer> {
+    let mut answer: Map<String, Value> = serde_json::from_slice(body).map_err(|_| BadAnswer::NotJson)?;
+    let Some(Value::Array(blocks)) = answer.remove("content") else { return Err(BadAnswer::NoChoices) };
+    if blocks.is_empty() {
+        return Err(BadAnswer::NoChoices);
+    }
     let usage = answer.get("usage").cloned().unwrap_or_default();
     let end = json!({"stop_reason": answer.insert("stop_reason".to_owned(), Value::Null).unwrap_or_default(),
         "stop_sequence": answer.insert("stop_sequence".to_owned(), Value::Null).unwrap_or_default()});

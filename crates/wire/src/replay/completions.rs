@@ -2,39 +2,17 @@
 
 use serde_json::{Map, Value, json};
 
+use super::chunks::Form;
 use super::openai::counts_of;
-use super::{Ending, data, last, payloads, taken};
-use crate::types::{BadAnswer, Piece};
+use super::{Ending, payloads};
 use crate::usage::Usage;
 
-pub(super) fn pieces(mut answer: Map<String, Value>, include_usage: bool) -> Result<Vec<Piece>, BadAnswer> {
-    let choices = taken(&mut answer, "choices")?;
-    let usage = answer.remove("usage").filter(|usage| include_usage && !usage.is_null());
-    let chunk = |choices: Value| {
-        let mut chunk = answer.clone();
-        chunk.insert("choices".to_owned(), choices);
-        chunk
-    };
-    let mut pieces = Vec::with_capacity(choices.len().saturating_mul(2).saturating_add(2));
-    let mut ends = Vec::with_capacity(choices.len());
-    for choice in choices {
-        let (index, reason) = (&choice["index"], &choice["finish_reason"]);
-        let text =
-            json!([{"text": choice["text"], "index": index, "logprobs": choice["logprobs"], "finish_reason": null}]);
-        pieces.push(data(&Value::Object(chunk(text))));
-        let end = json!([{"text": "", "index": index, "logprobs": null, "finish_reason": reason}]);
-        ends.push(Value::Object(chunk(end)));
-    }
-    if let Some(usage) = usage {
-        let mut counts = chunk(json!([]));
-        counts.insert("usage".to_owned(), usage);
-        ends.push(Value::Object(counts));
-    }
-    let end = ends.pop().ok_or(BadAnswer::NoChoices)?;
-    pieces.extend(ends.iter().map(data));
-    pieces.extend([last(&end), Piece::Done]);
-    Ok(pieces)
-}
+pub(super) const FORM: Form = Form {
+    object: r#""text_completion""#,
+    said: "text",
+    nothing: r#""""#,
+    content: |choice| Some(choice.text?.get().into()),
+};
 
 pub(super) fn whole(stream: &[u8], usage: &Usage) -> Option<Value> {
     let mut answer: Option<Map<String, Value>> = None;

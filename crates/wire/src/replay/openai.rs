@@ -1,62 +1,37 @@
 //! Chat completions: one chunk with all of a choice's message, one with its end.
 
+use std::borrow::Cow;
+
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use serde_json::{Map, Value, json};
 
-use super::{Ending, data, last, payloads, taken};
+use super::chunks::{Choice, Form};
+use super::{Ending, payloads};
 use crate::event::Finish;
 use crate::lenient::Lenient;
 use crate::openai::encode::Counts;
-use crate::types::{BadAnswer, Piece};
 use crate::usage::Usage;
 
 /// Tool calls that are put together from one stream.
 const MAX_CALLS: usize = 256;
 
-pub(super) fn pieces(mut answer: Map<String, Value>, include_usage: bool) -> Result<Vec<Piece>, BadAnswer> {
-    let choices = taken(&mut answer, "choices")?;
-    let usage = answer.remove("usage").filter(|usage| include_usage && !usage.is_null());
-    answer.insert("object".to_owned(), "chat.completion.chunk".into());
-    let chunk = |choices: Value| {
-        let mut chunk = answer.clone();
-        chunk.insert("choices".to_owned(), choices);
-        chunk
-    };
-    let mut pieces = Vec::with_capacity(choices.len().saturating_mul(2).saturating_add(2));
-    let mut ends = Vec::with_capacity(choices.len());
-    for choice in choices {
-        let Value::Object(mut choice) = choice else { return Err(BadAnswer::NoChoices) };
-        let Some(Value::Object(mut delta)) = choice.remove("message") else { return Err(BadAnswer::NoChoices) };
-        number_calls(&mut delta);
-        let index = choice.get("index").cloned().unwrap_or_else(|| 0.into());
-        let logprobs = choice.remove("logprobs").unwrap_or_default();
-        let reason = choice.remove("finish_reason").unwrap_or_default();
-        pieces.push(data(&Value::Object(chunk(
-            json!([{"index": index, "delta": delta, "logprobs": logprobs, "finish_reason": null}]),
-        ))));
-        let end = json!([{"index": index, "delta": {}, "logprobs": null, "finish_reason": reason}]);
-        ends.push(Value::Object(chunk(end)));
-    }
-    if let Some(usage) = usage {
-        let mut counts = chunk(json!([]));
-        counts.insert("usage".to_owned(), usage);
-        ends.push(Value::Object(counts));
-    }
-    let end = ends.pop().ok_or(BadAnswer::NoChoices)?;
-    pieces.extend(ends.iter().map(data));
-    pieces.extend([last(&end), Piece::Done]);
-    Ok(pieces)
-}
+pub(super) const FORM: Form =
+    Form { object: r#""chat.completion.chunk""#, said: "delta", nothing: "{}", content: delta };
 
-/// In a stream every call has its number.
-fn number_calls(delta: &mut Map<String, Value>) {
-    let Some(Value::Array(calls)) = delta.get_mut("tool_calls") else { return };
-    for (index, call) in calls.iter_mut().enumerate() {
+/// The message; in a stream every call has its number.
+fn delta<'a>(choice: &Choice<'a>) -> Option<Cow<'a, str>> {
+    let message = choice.message?.get();
+    if !message.contains("tool_calls") {
+        return message.starts_with('{').then_some(message.into());
+    }
+    let mut delta: Map<String, Value> = serde_json::from_str(message).ok()?;
+    for (index, call) in delta.get_mut("tool_calls").and_then(Value::as_array_mut).into_iter().flatten().enumerate() {
         if let Value::Object(call) = call {
             call.insert("index".to_owned(), index.into());
         }
     }
+    serde_json::to_string(&delta).ok().map(Cow::from)
 }
 
 pub(super) fn whole(stream: &[u8], usage: &Usage) -> Option<Value> {

@@ -52,6 +52,31 @@ fn a_whole_answer_comes_through_a_stream_unchanged() {
     }
 }
 
+/// Providers write their whole answers over many lines; an event has one.
+#[test]
+fn an_answer_over_many_lines_comes_through_a_stream_unchanged() {
+    for (client, answer) in answers() {
+        let pretty = serde_json::to_string_pretty(&answer).unwrap().replace('\n', "\r\n");
+        let stream = stream(client, pretty.as_bytes(), true, b"{}").unwrap();
+        let stream = std::str::from_utf8(&stream).unwrap();
+        assert!(
+            stream.lines().all(|line| line.is_empty() || line.starts_with("data: ") || line.starts_with("event: ")),
+            "{stream}"
+        );
+
+        assert_eq!(back(client, stream), answer, "{stream}");
+    }
+}
+
+#[test]
+fn what_is_no_answer_is_no_stream() {
+    for client in [Client::OpenAi, Client::Anthropic, Client::Completions] {
+        for bad in ["", "[]", "null", "{}", r#"{"choices":[],"content":[]}"#, r#"{"choices":[{}],"content":[1]}"#, "\u{1}"] {
+            assert!(pieces(client, bad.as_bytes(), true).is_err(), "{client:?} {bad}");
+        }
+    }
+}
+
 /// The relay is what a provider's streams go through: it takes ours.
 #[test]
 fn the_stream_is_one_that_a_provider_could_have_sent() {

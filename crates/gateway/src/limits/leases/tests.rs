@@ -73,7 +73,7 @@ impl Redis {
 
     async fn shared(&self) -> Arc<Shared> {
         let url = format!("redis://127.0.0.1:{}", self.port);
-        let shared = Arc::new(Shared::new(&url.into()).unwrap());
+        let shared = Arc::new(Shared::new(&url.into(), Duration::from_millis(50)).unwrap());
         shared.look().await;
         self.watches.lock().unwrap().spawn(shared.clone().watch(CancellationToken::new()));
         shared
@@ -228,7 +228,7 @@ async fn a_frozen_redis_leaves_the_lease_and_then_nothing() {
     let waiters = (0..50).map(|_| hold(budgets, "k", 100 * CENT, CENT));
     let began = clock::now();
     assert!(futures(waiters).await.iter().all(Result::is_err));
-    assert!(began.elapsed() < Duration::from_millis(500), "one waits for Redis, not each in turn");
+    assert!(began.elapsed() < Duration::from_secs(2), "one waits for Redis, not each in turn");
 
     redis.signal("-CONT");
     assert_eq!(use_up(&replicas, "k", 100 * CENT).await, 100 - 1 - leased);
