@@ -4,7 +4,7 @@
 //! that the vectors are those of the file.
 
 use crate::encoder::Error;
-use crate::kernel::{Products, dot, each, exp, gelu, sum};
+use crate::kernel::{LANES, Learned, Matrix, Steps, each, exp, gelu, sum};
 use crate::onnx::{Tensors, floats};
 use crate::table::DIMENSIONS;
 
@@ -26,7 +26,7 @@ pub(crate) struct Norm {
 /// A matrix in bytes with a scale a row, and what is added to its products.
 struct Linear {
     width: usize,
-    rows: Vec<i8>,
+    matrix: Matrix,
     scales: Vec<f32>,
     bias: Vec<f32>,
 }
@@ -68,12 +68,11 @@ impl Norm {
 impl Linear {
     /// Reads matrices of one width and lays their rows one after the other.
     fn read(tensors: &Tensors, names: &[String], width: usize, height: usize) -> Result<Linear, Error> {
-        let mut linear = Linear { width, rows: Vec::new(), scales: Vec::new(), bias: Vec::new() };
+        let (matrix, scales, bias) = (Matrix::new(width), Vec::new(), Vec::new());
+        let mut linear = Linear { width, matrix, scales, bias };
         for name in names {
             let columns = bytes_of(tensors, &format!("{name}.wT_quantized"), width.saturating_mul(height))?;
-            linear.rows.extend(
-                (0..height).flat_map(|row| columns.iter().skip(row).step_by(height).map(|byte| byte.cast_signed())),
-            );
+            linear.matrix.extend(columns);
             linear.scales.extend(floats_of(tensors, &format!("{name}.wT_scale"), height)?);
             linear.bias.extend(floats_of(tensors, &format!("{name}.b"), height)?);
         }
@@ -81,18 +80,8 @@ impl Linear {
     }
 
     fn apply(&self, states: &[f32]) -> Vec<f32> {
-        let (rows, scale) = quantise(states);
-        let height = self.bias.len();
-        let mut products = vec![0; states.len() / self.width * height];
-        Products { rows: &rows, matrix: &self.rows, width: self.width, products: &mut products }.compute();
-        let mut out = vec![0.0; products.len()];
-        let learned = self.scales.iter().zip(&self.bias);
-        for (at, (products, (by, bias))) in products.chunks_exact(states.len() / self.width).zip(learned).enumerate() {
-            for (out, product) in out.iter_mut().skip(at).step_by(height).zip(products) {
-                *out = *product as f32 * (scale * by) + bias;
-            }
-        }
-        out
+        let learned = Learned { scales: &self.scales, bias: &self.bias };
+        self.matrix.apply(&Steps::of(states, self.width), &learned)
     }
 }
 
@@ -134,30 +123,45 @@ impl Layer {
     }
 }
 
+/// Tokens whose keys lie side by side.
+const BESIDE: usize = 2 * LANES;
+
 /// Every token's mean of all tokens' values, weighed by how its query meets their keys, head by head.
 fn attend(states: &[f32]) -> Vec<f32> {
     const ALL: usize = 3 * DIMENSIONS;
     let count = states.len() / ALL;
     let mut out = vec![0.0; count * DIMENSIONS];
-    let mut weights = vec![0.0; count];
+    let mut keys = vec![[[0.0_f32; BESIDE]; HEAD]; count.div_ceil(BESIDE)];
+    let mut weights = vec![[0.0_f32; BESIDE]; keys.len()];
+    let part = |state: &[f32], from: usize| state.get(from..).and_then(|rest| rest.first_chunk::<HEAD>().copied());
     each(
         #[inline(always)]
         || {
-            for (state, out) in states.chunks_exact(ALL).zip(out.chunks_exact_mut(DIMENSIONS)) {
-                for (head, (query, out)) in state.chunks_exact(HEAD).zip(out.chunks_exact_mut(HEAD)).enumerate() {
-                    let parts = |from: usize| {
-                        let begin = from + head * HEAD;
-                        states.chunks_exact(ALL).map(move |state| state.get(begin..begin + HEAD).unwrap_or_default())
-                    };
-                    for (weight, key) in weights.iter_mut().zip(parts(DIMENSIONS)) {
-                        *weight = dot(query, key) * (HEAD as f32).sqrt().recip();
-                    }
-                    soften(&mut weights);
-                    for (weight, value) in weights.iter().zip(parts(2 * DIMENSIONS)) {
-                        for (out, value) in out.iter_mut().zip(value) {
-                            *out += weight * value;
+            for head in (0..DIMENSIONS).step_by(HEAD) {
+                for (keys, states) in keys.iter_mut().zip(states.chunks(BESIDE * ALL)) {
+                    for (lane, state) in states.chunks_exact(ALL).enumerate() {
+                        let key = part(state, DIMENSIONS + head).unwrap_or_default();
+                        for (line, key) in keys.iter_mut().zip(key) {
+                            if let Some(place) = line.get_mut(lane) {
+                                *place = key;
+                            }
                         }
                     }
+                }
+                for (state, out) in states.chunks_exact(ALL).zip(out.chunks_exact_mut(DIMENSIONS)) {
+                    let query = part(state, head).unwrap_or_default();
+                    for (weights, keys) in weights.iter_mut().zip(&keys) {
+                        *weights = meet(&query, keys);
+                    }
+                    soften(weights.as_flattened_mut(), count);
+                    let mut mean = [0.0_f32; HEAD];
+                    for (weight, state) in weights.as_flattened().iter().zip(states.chunks_exact(ALL)) {
+                        let value = part(state, 2 * DIMENSIONS + head).unwrap_or_default();
+                        for (mean, value) in mean.iter_mut().zip(value) {
+                            *mean += weight * value;
+                        }
+                    }
+                    out.iter_mut().skip(head).zip(mean).for_each(|(out, mean)| *out = mean);
                 }
             }
         },
@@ -165,14 +169,33 @@ fn attend(states: &[f32]) -> Vec<f32> {
     out
 }
 
-/// Weights that sum to one.
+/// The products of a query with keys that lie side by side, to the measure of a head.
 #[inline(always)]
-fn soften(weights: &mut [f32]) {
-    let most = weights.iter().copied().fold(f32::MIN, f32::max);
+fn meet(query: &[f32; HEAD], keys: &[[f32; BESIDE]; HEAD]) -> [f32; BESIDE] {
+    let mut products = [0.0; BESIDE];
+    for (by, line) in query.iter().zip(keys) {
+        for (product, key) in products.iter_mut().zip(line) {
+            *product += by * key;
+        }
+    }
+    products.map(|product| product * (HEAD as f32).sqrt().recip())
+}
+
+/// Makes weights that sum to one of the first `count`, and nothing of the rest, which fills the last vector.
+#[inline(always)]
+fn soften(weights: &mut [f32], count: usize) {
+    weights.iter_mut().skip(count).for_each(|weight| *weight = f32::MIN);
+    let mut most = [f32::MIN; LANES];
+    for weights in weights.as_chunks::<LANES>().0 {
+        for (most, weight) in most.iter_mut().zip(weights) {
+            *most = if *weight > *most { *weight } else { *most };
+        }
+    }
+    let most = most.into_iter().fold(f32::MIN, f32::max);
     for weight in &mut *weights {
         *weight = exp(*weight - most);
     }
-    let all = weights.iter().sum::<f32>().recip();
+    let all = sum(weights, |weight| weight).recip();
     for weight in weights {
         *weight *= all;
     }
@@ -182,31 +205,6 @@ fn add(states: &mut [f32], more: &[f32]) {
     for (state, more) in states.iter_mut().zip(more) {
         *state += more;
     }
-}
-
-/// Numbers as steps from zero, 256 of them from the least to the largest, and what a step stands for.
-fn quantise(values: &[f32]) -> (Vec<i16>, f32) {
-    let mut rows = vec![0_i16; values.len()];
-    let mut scale = 0.0;
-    each(
-        #[inline(always)]
-        || {
-            let (mut least, mut most) = (0.0_f32, 0.0_f32);
-            for value in values {
-                least = if *value < least { *value } else { least };
-                most = if *value > most { *value } else { most };
-            }
-            scale = ((most - least) / 255.0).max(f32::MIN_POSITIVE);
-            let zero = (-least / scale).round_ties_even();
-            let by = scale.recip();
-            for (row, value) in rows.iter_mut().zip(values) {
-                let step = (value * by).round_ties_even().clamp(-zero, 255.0 - zero);
-                // Within -255 and 255 by the clamp.
-                *row = step as i16;
-            }
-        },
-    );
-    (rows, scale)
 }
 
 fn bytes_of(tensors: &Tensors, name: &str, count: usize) -> Result<&'static [u8], Error> {

@@ -1,6 +1,6 @@
 //! Vectors as bytes, and the search among them: exact, over one contiguous slab.
 
-use crate::kernel::Products;
+use crate::kernel::products;
 
 /// A vector with a byte a number.
 #[derive(Clone, Debug, PartialEq)]
@@ -101,9 +101,8 @@ impl Rows {
         if row.values.len() != self.dimensions || most == 0 {
             return found;
         }
-        let mut products = vec![0; self.len()];
         let wide: Vec<i16> = row.values.iter().map(|value| i16::from(*value)).collect();
-        Products { rows: &wide, matrix: &self.values, width: self.dimensions, products: &mut products }.compute();
+        let products = products(&wide, &self.values);
         for (place, (product, scale)) in products.into_iter().zip(&self.scales).enumerate() {
             let similarity = product as f32 * (row.scale * scale);
             if similarity >= least {

@@ -36,7 +36,12 @@ pub fn without(json: &[u8], names: &[&str]) -> Vec<u8> {
 }
 
 /// The object up to its closing brace, without the members of these names and with one set.
-pub(crate) fn head(text: &str, members: &Members<'_>, without: &[&str], (name, value): (&str, &'static str)) -> Vec<u8> {
+pub(crate) fn head(
+    text: &str,
+    members: &Members<'_>,
+    without: &[&str],
+    (name, value): (&str, &'static str),
+) -> Vec<u8> {
     let mut is_set = false;
     let (mut out, _, is_empty) = copy_members(text, members, 0, |member, held| {
         let is_it = member == name;

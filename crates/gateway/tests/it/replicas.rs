@@ -17,8 +17,7 @@ async fn three(settings: &str) -> (Vec<Gateway>, Redis) {
     let redis = tokio::task::spawn_blocking(Redis::start).await.unwrap();
     let database = tokio::task::spawn_blocking(|| Postgres::shared().create_database()).await.unwrap();
     let url = redis.url();
-    let variables =
-        [("DATABASE_URL", database.as_str()), ("REDIS_URL", url.as_str()), ("REPLICAS", "3"), PATIENT];
+    let variables = [("DATABASE_URL", database.as_str()), ("REDIS_URL", url.as_str()), ("REPLICAS", "3"), PATIENT];
     let mut gateways = Vec::new();
     for _ in 0..3 {
         gateways.push(Gateway::with_settings(settings, &variables).await);

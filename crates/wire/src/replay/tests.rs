@@ -71,7 +71,9 @@ fn an_answer_over_many_lines_comes_through_a_stream_unchanged() {
 #[test]
 fn what_is_no_answer_is_no_stream() {
     for client in [Client::OpenAi, Client::Anthropic, Client::Completions] {
-        for bad in ["", "[]", "null", "{}", r#"{"choices":[],"content":[]}"#, r#"{"choices":[{}],"content":[1]}"#, "\u{1}"] {
+        for bad in
+            ["", "[]", "null", "{}", r#"{"choices":[],"content":[]}"#, r#"{"choices":[{}],"content":[1]}"#, "\u{1}"]
+        {
             assert!(pieces(client, bad.as_bytes(), true).is_err(), "{client:?} {bad}");
         }
     }
