@@ -61,15 +61,14 @@ pub(super) fn pieces(body: &[u8], form: &Form, include_usage: bool) -> Result<Ve
     let mut pieces = Vec::with_capacity(choices.len().saturating_mul(2).saturating_add(2));
     for choice in &choices {
         let said = (form.content)(choice).ok_or(BadAnswer::NoChoices)?;
-        let raw = |value: Option<&'_ RawValue>| value.map(RawValue::get);
-        let (index, logprobs) = (raw(choice.index).unwrap_or("0"), raw(choice.logprobs).unwrap_or("null"));
+        let (index, logprobs) = (raw(choice.index, "0"), raw(choice.logprobs, "null"));
         let told = |said: &str, logprobs: &str, reason: &str| {
             let begin = [r#"{""#, form.said, r#"":"#, said];
             let end = [r#","index":"#, index, r#","logprobs":"#, logprobs, r#","finish_reason":"#, reason, "}"];
             chunk(&[&begin[..], &end[..]].concat())
         };
         pieces.push(frame(told(&said, logprobs, "null")));
-        ends.push(told(form.nothing, "null", raw(choice.finish_reason).unwrap_or("null")));
+        ends.push(told(form.nothing, "null", raw(choice.finish_reason, "null")));
     }
     if let Some(usage) = usage {
         let mut counts = chunk(&[]);
@@ -82,6 +81,10 @@ pub(super) fn pieces(body: &[u8], form: &Form, include_usage: bool) -> Result<Ve
     end.push(b'}');
     pieces.extend([Piece::Last(Bytes::from(end).slice(b"data: ".len()..)), Piece::Done]);
     Ok(pieces)
+}
+
+fn raw<'a>(value: Option<&'a RawValue>, missing: &'a str) -> &'a str {
+    value.map_or(missing, RawValue::get)
 }
 
 fn frame(mut chunk: Vec<u8>) -> Piece {
