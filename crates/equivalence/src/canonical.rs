@@ -8,7 +8,7 @@ use crate::words;
 ///
 /// Two texts with one canonical form get each other's answers without any further check. Code, quotations, addresses,
 /// identifiers and words whose case tells them apart keep their bytes, a text of another language all but its spaces, and
-/// one that is laid out in lines with indents everything. Total, idempotent, linear in the text.
+/// one that is laid out in lines with indents everything. Total, and linear in the text.
 pub fn canonical(text: &str) -> String {
     if is_laid_out(text) {
         return text.to_owned();

@@ -63,19 +63,13 @@ impl Frame {
             && self.further.iter().filter(counts).eq(other.further.iter().filter(counts))
     }
 
-    /// Whether they ask for different kinds of answers by words that often stand for one another: what, where and how.
-    /// When, why, who and how much never do.
+    /// Whether they ask for different kinds of answers by words that often stand for one another.
     pub(crate) fn is_kin(&self, other: &Frame) -> bool {
-        let is_loose = |frame: &Frame| {
-            let loose = [Manner::Told, Manner::What, Manner::Where, Manner::HowTo, Manner::How];
-            loose.contains(&frame.manner)
-        };
+        let is_of_one_kin = |kin: &&[Manner]| kin.contains(&self.manner) && kin.contains(&other.manner);
         let beside = |frame: &Frame| Frame { manner: Manner::What, further: frame.further.clone() };
-        let (ours, theirs) = (beside(self), beside(other));
         !self.agrees(other, Guard::Standard)
-            && is_loose(self)
-            && is_loose(other)
-            && ours.agrees(&theirs, Guard::Standard)
+            && KIN.iter().any(is_of_one_kin)
+            && beside(self).agrees(&beside(other), Guard::Standard)
     }
 
     /// Whether it asks for one or some of many.
@@ -87,6 +81,15 @@ impl Frame {
         matches!(self.manner, Manner::Is | Manner::Can | Manner::Should | Manner::Will)
     }
 }
+
+/// Question words that often stand for one another: "what is the best place" and "where is …", "does it cause" and "can it
+/// cause", "is it safe" and "how safe is it". When, why and how much never do.
+const KIN: [&[Manner]; 4] = [
+    &[Manner::Told, Manner::What, Manner::Where, Manner::HowTo, Manner::How],
+    &[Manner::Is, Manner::Can],
+    &[Manner::Is, Manner::HowOther],
+    &[Manner::What, Manner::Who],
+];
 
 /// A relative "which" or "who" comes later than a question's.
 const EARLY: usize = 6;

@@ -108,6 +108,7 @@ impl Policy {
         let agreement = agreement(asked, stored, self.guard)?;
         let needed = match agreement {
             Agreement::Whole => self.threshold,
+            Agreement::Padded => 1.0 - (1.0 - self.threshold) * PADDED,
             Agreement::Almost => 1.0 - (1.0 - self.threshold) * ALMOST,
             Agreement::Reworded => 1.0 - (1.0 - self.threshold) * REWORDED,
         };
@@ -116,10 +117,12 @@ impl Policy {
     }
 }
 
-/// How far two texts may be apart that miss a word, as a share of what others may.
+/// How far two texts may be apart of which one has words that add little, as a share of what others may.
+const PADDED: f32 = 0.7;
+/// The same of two of which one misses a word.
 const ALMOST: f32 = 0.5;
 /// The same of two that ask by different words for what may be one thing.
-const REWORDED: f32 = 0.25;
+const REWORDED: f32 = 0.35;
 /// Words with a counterpart that a text needs before one without, or another question word, is forgiven.
 const ENOUGH: usize = 3;
 
@@ -128,9 +131,12 @@ const ENOUGH: usize = 3;
 enum Agreement {
     /// Every word has its counterpart.
     Whole,
+    /// Every word that carries meaning, but one has more of those that add little: "someone", "really", "find".
+    Padded,
     /// All but one of a longer text.
     Almost,
-    /// Every word, but the questions begin otherwise: "what is the best place" and "where is the best place".
+    /// Every word, but the questions begin otherwise, "what is the best place" and "where is the best place", or one has
+    /// a word such as "any".
     Reworded,
 }
 
@@ -140,7 +146,7 @@ enum Agreement {
 /// The first guard that objects.
 pub fn compare(one: &Reading, other: &Reading, guard: Guard) -> Result<(), Mismatch> {
     match agreement(one, other, guard)? {
-        Agreement::Whole => Ok(()),
+        Agreement::Whole | Agreement::Padded => Ok(()),
         Agreement::Almost => Err(Mismatch::Words),
         Agreement::Reworded => Err(Mismatch::Question),
     }
@@ -153,7 +159,9 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
     // Which word is taken first may matter where synonyms branch, so the order is one's own.
     let (one, other) = if one.stems().gt(other.stems()) { (other, one) } else { (one, other) };
     let is_turned = one.scope != other.scope && is_turned(&one.scope, &other.scope);
-    let is_reworded = guard == Guard::Standard && one.frame.is_kin(&other.frame);
+    let has_scope = scopes_agree(one, other, guard);
+    let is_mild = guard == Guard::Standard && !has_scope && differ_mildly(&one.scope, &other.scope);
+    let is_reworded = guard == Guard::Standard && one.frame.is_kin(&other.frame) || is_mild;
     let checks = [
         (numbers_agree(&one.numbers, &other.numbers), Mismatch::Number),
         (one.verbatim == other.verbatim, Mismatch::Verbatim),
@@ -161,7 +169,7 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
         (one.frame.agrees(&other.frame, guard) || is_reworded, Mismatch::Question),
         (alternatives_agree(one, other, guard), Mismatch::Conjunction),
         (one.pronouns == other.pronouns && persons_agree(one, other), Mismatch::Pronoun),
-        (is_turned || scopes_agree(one, other, guard), Mismatch::Scope),
+        (is_turned || is_mild || has_scope, Mismatch::Scope),
         (marks_agree(one, other, "not"), Mismatch::Negation),
         (places_agree(one, other), Mismatch::Scope),
         (tenses_agree(one, other) && particles_agree(one, other), Mismatch::Scope),
@@ -170,6 +178,7 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
         return Err(mismatch);
     }
     let Alignment { pairs, left } = Alignment::of(one, other);
+    let is_padded = left.iter().any(|left| !left.is_empty());
     if is_reworded && pairs.len() < ENOUGH {
         return Err(Mismatch::Question);
     }
@@ -192,6 +201,7 @@ fn agreement(one: &Reading, other: &Reading, guard: Guard) -> Result<Agreement, 
     }
     match order::agrees(&one.terms, &other.terms, &pairs) {
         true if is_reworded => Ok(Agreement::Reworded),
+        true if is_padded && !is_turned => Ok(Agreement::Padded),
         true => Ok(Agreement::Whole),
         false => Err(Mismatch::Order),
     }
@@ -254,6 +264,12 @@ fn is_turned(one: &[usize], other: &[usize]) -> bool {
         _ => return false,
     };
     one.len() == other.len() && (found == [more, less] || found == [less, more])
+}
+
+/// Whether all that differs are words of scope that say little: "any", "ever", "usually".
+fn differ_mildly(one: &[usize], other: &[usize]) -> bool {
+    let weighty = |scope: &[usize]| scope.iter().filter(|group| !words::is_mild(**group)).copied().collect::<Vec<_>>();
+    weighty(one) == weighty(other)
 }
 
 /// Whether both have the same numbers, in one order or of the same things.

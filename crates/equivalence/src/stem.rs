@@ -2,9 +2,7 @@
 
 /// The stem of a word in lower case: plural, past and `-ing` off, a doubled consonant single, a last `e` off.
 pub(crate) fn stem(word: &str) -> String {
-    if let Some((_, stem)) = IRREGULAR.iter().find(|(form, _)| *form == word) {
-        return (*stem).to_owned();
-    }
+    let word = IRREGULAR.iter().find(|(form, _)| *form == word).map_or(word, |(_, base)| *base);
     if !word.is_ascii() || word.len() <= 3 {
         return word.to_owned();
     }
@@ -26,6 +24,10 @@ pub(crate) fn stem(word: &str) -> String {
 }
 
 fn singular(word: &str) -> String {
+    // "New" is another word.
+    if word == "news" {
+        return word.to_owned();
+    }
     if let Some(rest) = word.strip_suffix("ies").filter(|rest| rest.len() >= 2) {
         return format!("{rest}y");
     }
@@ -40,12 +42,13 @@ fn singular(word: &str) -> String {
     }
 }
 
-/// "stopp" is "stop", "fall" stays.
+/// "stopp" is "stop" and "travell" is "travel", "fall" stays.
 fn undouble(word: &str) -> &str {
+    let doubles_l = word.len() >= LONG_WITH_L && (word.ends_with("ell") || word.ends_with("oll"));
     let mut letters = word.chars().rev();
     match (letters.next(), letters.next()) {
         (Some(last), Some(before))
-            if last == before && !matches!(last, 'l' | 's' | 'z' | 'a' | 'e' | 'i' | 'o' | 'u') =>
+            if last == before && (doubles_l || !matches!(last, 'l' | 's' | 'z' | 'a' | 'e' | 'i' | 'o' | 'u')) =>
         {
             word.get(..word.len().saturating_sub(1)).unwrap_or(word)
         }
@@ -53,8 +56,11 @@ fn undouble(word: &str) -> &str {
     }
 }
 
+/// From so many letters on, a verb that ends in "l" doubles it; shorter ones, as "spell", have two anyway.
+const LONG_WITH_L: usize = 6;
+
 /// Forms that no rule makes.
-const IRREGULAR: [(&str, &str); 78] = [
+const IRREGULAR: [(&str, &str); 126] = [
     ("men", "man"),
     ("women", "woman"),
     ("children", "child"),
@@ -125,12 +131,60 @@ const IRREGULAR: [(&str, &str); 78] = [
     ("chosen", "choose"),
     ("died", "die"),
     ("dying", "die"),
-    ("using", "us"),
-    ("used", "us"),
-    ("use", "us"),
-    ("uses", "us"),
+    ("using", "use"),
+    ("used", "use"),
+    ("uses", "use"),
     ("paid", "pay"),
     ("taught", "teach"),
     ("thought", "think"),
     ("brought", "bring"),
+    ("became", "become"),
+    ("fell", "fall"),
+    ("fallen", "fall"),
+    ("fought", "fight"),
+    ("learnt", "learn"),
+    ("beaten", "beat"),
+    ("overcame", "overcome"),
+    ("overtaken", "overtake"),
+    ("understood", "understand"),
+    ("caught", "catch"),
+    ("held", "hold"),
+    ("heard", "hear"),
+    ("led", "lead"),
+    ("meant", "mean"),
+    ("shown", "show"),
+    ("slept", "sleep"),
+    ("stood", "stand"),
+    ("stole", "steal"),
+    ("stolen", "steal"),
+    ("swam", "swim"),
+    ("threw", "throw"),
+    ("thrown", "throw"),
+    ("woke", "wake"),
+    ("woken", "wake"),
+    ("wore", "wear"),
+    ("worn", "wear"),
+    ("hidden", "hide"),
+    ("drew", "draw"),
+    ("drawn", "draw"),
+    ("forgot", "forget"),
+    ("forgotten", "forget"),
+    ("froze", "freeze"),
+    ("frozen", "freeze"),
+    ("rode", "ride"),
+    ("ridden", "ride"),
+    ("sang", "sing"),
+    ("sung", "sing"),
+    ("shot", "shoot"),
+    ("sought", "seek"),
+    ("stuck", "stick"),
+    ("struck", "strike"),
+    ("dealt", "deal"),
+    ("dreamt", "dream"),
+    ("burnt", "burn"),
+    ("lying", "lie"),
+    ("rose", "rise"),
+    ("risen", "rise"),
+    ("bitten", "bite"),
+    ("seeing", "see"),
 ];

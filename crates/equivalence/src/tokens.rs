@@ -190,7 +190,7 @@ fn filler(tokens: &[Token<'_>]) -> Option<usize> {
         if pause(1) && at(2).is_some() {
             return Some(2);
         }
-        if asks(1) || is(0, &["please"]) && at(1).is_some_and(|next| next.kind == Kind::Word && !next.is_capital) {
+        if asks(1) || is(0, &["please"]) && at(1).is_some_and(|next| next.kind == Kind::Word) {
             return Some(1);
         }
     }

@@ -99,6 +99,11 @@ pub(crate) fn is_emphasis(group: usize) -> bool {
     ["best", "ever", "other", "all", "any", "every", "most"].iter().any(|word| scope_of(word) == Some(group))
 }
 
+/// Whether a group of scope words says so little that a question is hardly another without it.
+pub(crate) fn is_mild(group: usize) -> bool {
+    ["any", "ever", "usually"].iter().any(|word| scope_of(word) == Some(group))
+}
+
 /// Whether two stems are opposites: listed, or one is the other with a prefix that negates it.
 pub(crate) fn are_opposites(one: &str, other: &str) -> bool {
     let negates = |long: &str, short: &str| {
