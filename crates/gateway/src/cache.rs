@@ -185,6 +185,12 @@ impl Cache {
         self.meaning.own_model()
     }
 
+    /// The vectors that a provider's model has for texts, paid for as the cache's own; `None` where it does not answer
+    /// with one for each.
+    pub async fn vectors_of(&self, model: &str, texts: &[String]) -> Option<Vec<Vec<f32>>> {
+        self.meaning.vectors_of(model, texts).await
+    }
+
     /// Looks for an answer: the same request, then the same words, then the same meaning.
     pub async fn look(self: &Arc<Self>, live: &Arc<Live>, caller: &Caller, call: &Arc<Call>) -> Look {
         let Some(inquiry) = Inquiry::of(self, live, caller, call) else { return Look::Bypass };

@@ -14,7 +14,7 @@ fn main() -> ExitCode {
     let outcome = match command.unwrap_or(Command::Serve(serve::Options::default())) {
         Command::Serve(options) => run(serve::run(config, options)),
         Command::Demo(options) => run(demo::run(config, options)),
-        Command::Cache(command) => cache::run(command),
+        Command::Cache(command) => run(cache::run(config, command)),
         Command::Check => run(check::run(config)),
         Command::Keys(command) => run(keys::run(config, command)),
         Command::Route(options) => run(route::run(config, options)),

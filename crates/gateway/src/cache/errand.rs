@@ -58,19 +58,15 @@ impl Errands {
         router::plan(live, &self.caller, call).ok()
     }
 
-    /// A chat request like `call`, to be answered whole.
-    pub(super) fn chat_like(&self, call: &Call) -> Option<Arc<Call>> {
-        let mut body: Value = serde_json::from_slice(&call.body).ok()?;
-        let members = body.as_object_mut()?;
-        members.retain(|name, _| name != "stream" && name != "stream_options");
-        let body = Bytes::from(body.to_string());
-        let request = wire::read_chat(call.surface.client(), &body).ok()?;
+    /// A request like `call`, to be answered whole.
+    pub(super) fn whole_like(&self, call: &Call) -> Arc<Call> {
+        let whole = call.as_whole();
         let extensions = Extensions {
             strategy: call.extensions.strategy,
             prefer_provider: call.extensions.prefer_provider.clone(),
             ..Extensions::default()
         };
-        Some(self.call(call.surface, body, Payload::Chat(request), extensions, call.passed_on.clone()))
+        self.call(call.surface, whole.body, whole.payload, extensions, whole.passed_on)
     }
 
     /// The vectors of texts by a provider's model; `None` where it does not answer with one for each.

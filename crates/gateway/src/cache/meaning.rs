@@ -202,6 +202,11 @@ impl Meaning {
         }
     }
 
+    /// The vectors that a provider's model has for texts; `None` where it does not answer with one for each.
+    pub(super) async fn vectors_of(&self, model: &str, texts: &[String]) -> Option<Vec<Vec<f32>>> {
+        self.errands.vectors(model, texts).await
+    }
+
     /// How alike two answers are, as the embedded model sees their beginnings.
     pub(super) async fn likeness(&self, one: &str, other: &str) -> Option<f32> {
         let sentences = self.own.encode(vec![one.to_owned(), other.to_owned()], embedding::MOST_TOKENS).await?;

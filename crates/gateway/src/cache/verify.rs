@@ -123,7 +123,7 @@ impl Verifier {
             return;
         }
         let Ok(place) = self.places.clone().try_acquire_owned() else { return };
-        let Some(asked) = self.errands.chat_like(call) else { return };
+        let asked = self.errands.whole_like(call);
         let Some(mut plan) = self.errands.plan(live, &asked) else { return };
         plan.composite = None;
         if !settings.verify_paid {

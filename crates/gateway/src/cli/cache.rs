@@ -5,14 +5,22 @@
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Write};
+use std::net::Ipv4Addr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use embedding::{Encoder, Row};
 use equivalence::{Calibration, Guard, Policy, Reading, Sample, Tally};
+use futures_util::StreamExt;
 use serde_json::Value;
+
+use super::serve;
+use crate::cache::Cache;
+use crate::config::{Config, Locations};
+use crate::gateway;
 
 /// Longer texts are not looked up by meaning, so neither are they here.
 const MOST_TOKENS: usize = 128;
@@ -48,9 +56,10 @@ pub enum Command {
         #[arg(long)]
         wrong: bool,
     },
-    /// Fit the scale of another embedding model and print it as JSON.
+    /// Fit the scale of another embedding model and print it as JSON. The model's provider is asked for the vectors.
     Calibrate {
-        /// Lines of `["one text", "the other", 1 or 0, cosine]`, the cosine being that of the model's vectors.
+        /// Lines of `["one text", "the other", 1 or 0]`; a cosine behind the label is taken as the model's, and nobody is
+        /// asked.
         #[arg(value_name = "FILE")]
         file: PathBuf,
         /// The model, as `provider/model`.
@@ -62,8 +71,8 @@ pub enum Command {
 /// Runs the command.
 ///
 /// # Errors
-/// The file cannot be read, or a line of it is no pair.
-pub fn run(command: Command) -> anyhow::Result<ExitCode> {
+/// The file cannot be read, a line of it is no pair, or the model's provider does not answer.
+pub async fn run(file_of_settings: Option<PathBuf>, command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Eval { file, threshold, strict, every, from, limit, wrong } => {
             let guard = if strict { Guard::Strict } else { Guard::Standard };
@@ -72,7 +81,20 @@ pub fn run(command: Command) -> anyhow::Result<ExitCode> {
             evaluate(pairs(&file)?, &policy, &chosen, wrong)?;
         }
         Command::Calibrate { file, model } => {
-            let calibration = calibrate(pairs(&file)?, model)?;
+            let pairs = pairs(&file)?.take(MOST_SAMPLES).collect::<anyhow::Result<Vec<Pair>>>()?;
+            let told =
+                pairs.iter().map(|pair| Some(pair.rest.as_ref()?.as_f64()? as f32)).collect::<Option<Vec<f32>>>();
+            let cosines = match told {
+                Some(cosines) => cosines,
+                None => {
+                    let config = match Locations::of_process(file_of_settings).load() {
+                        Ok(config) => config,
+                        Err(problems) => return Ok(serve::refuse(&problems)),
+                    };
+                    ask(config, &model, &pairs).await?
+                }
+            };
+            let calibration = calibrate(&pairs, &cosines, model)?;
             writeln!(std::io::stdout(), "{}", serde_json::to_string(&calibration)?)?;
         }
     }
@@ -171,19 +193,66 @@ fn cosine(encoder: &Encoder, pair: &Pair) -> f32 {
     one.similarity(&other)
 }
 
-fn calibrate(pairs: impl Iterator<Item = anyhow::Result<Pair>>, model: String) -> anyhow::Result<Calibration> {
+fn calibrate(pairs: &[Pair], cosines: &[f32], model: String) -> anyhow::Result<Calibration> {
     let encoder = Encoder::load()?;
-    let mut samples = Vec::new();
-    for (line, pair) in (1_u64..).zip(pairs.take(MOST_SAMPLES)) {
-        let pair = pair?;
-        let Some(theirs) = pair.rest.as_ref().and_then(Value::as_f64) else { bail!("line {line} has no cosine") };
-        samples.push(Sample { is_same: pair.is_same, embedded: cosine(&encoder, &pair), cosine: theirs as f32 });
-        if line.is_multiple_of(PROGRESS_EVERY) {
-            writeln!(std::io::stderr(), "{line} pairs")?;
+    let mut samples = Vec::with_capacity(pairs.len());
+    for (pair, theirs) in pairs.iter().zip(cosines) {
+        samples.push(Sample { is_same: pair.is_same, embedded: cosine(&encoder, pair), cosine: *theirs });
+        if (samples.len() as u64).is_multiple_of(PROGRESS_EVERY) {
+            writeln!(std::io::stderr(), "{} of {} pairs encoded", samples.len(), pairs.len())?;
         }
     }
     Ok(Calibration::fit(model, &samples)?)
 }
+
+/// The cosines of a provider's vectors. They are asked for through a gateway of this process, with the settings of the
+/// configured one and nothing of its data.
+async fn ask(mut config: Config, model: &str, pairs: &[Pair]) -> anyhow::Result<Vec<f32>> {
+    let folder = config.storage.data_dir.join(format!("calibration-{}", std::process::id()));
+    (config.host, config.port) = (Ipv4Addr::LOCALHOST.into(), 0);
+    (config.storage.database_url, config.storage.redis_url) = (None, None);
+    config.storage.data_dir.clone_from(&folder);
+    config.cache.embedding_model = None;
+    let running = gateway::start(config).await?;
+    let cosines = vectors(&running.gateway.cache, model, pairs).await;
+    running.stop(Duration::ZERO, std::future::ready(())).await;
+    // What is left of it does no harm.
+    let _ = std::fs::remove_dir_all(folder);
+    cosines
+}
+
+async fn vectors(cache: &Cache, model: &str, pairs: &[Pair]) -> anyhow::Result<Vec<f32>> {
+    let batches = futures_util::stream::iter(pairs.chunks(PAIRS_AT_ONCE)).map(|pairs| async {
+        let texts: Vec<String> = pairs.iter().flat_map(|pair| [pair.one.clone(), pair.other.clone()]).collect();
+        for _ in 0..TRIES {
+            if let Some(vectors) = cache.vectors_of(model, &texts).await {
+                let rows: Vec<Row> = vectors.iter().map(|vector| Row::of(vector)).collect();
+                return Ok(rows.as_chunks::<2>().0.iter().map(|[one, other]| one.similarity(other)).collect::<Vec<f32>>());
+            }
+            // A local server's models are known once it was asked for them; a rate limit wants some patience.
+            tokio::time::sleep(PAUSE).await;
+        }
+        bail!(
+            "`{model}` gave no vectors. It has to be written as `provider/model`, its provider's key has to be set, and it \
+             has to offer the model: `llm-gateway check` tells what is missing"
+        )
+    });
+    let mut batches = batches.buffered(BATCHES_AT_ONCE);
+    let mut cosines = Vec::with_capacity(pairs.len());
+    while let Some(batch) = batches.next().await {
+        cosines.extend(batch?);
+        writeln!(std::io::stderr(), "{} of {} pairs asked for", cosines.len(), pairs.len())?;
+    }
+    Ok(cosines)
+}
+
+/// Pairs in one request: vendors take some hundred texts at least.
+const PAIRS_AT_ONCE: usize = 48;
+/// Requests at one time.
+const BATCHES_AT_ONCE: usize = 4;
+/// How often a batch is asked for, and the pause after it was in vain.
+const TRIES: usize = 5;
+const PAUSE: Duration = Duration::from_secs(2);
 
 /// More pairs do not make a better calibration.
 const MOST_SAMPLES: usize = 100_000;

@@ -571,3 +571,32 @@ async fn the_embedded_model_answers_by_its_name() {
     assert_eq!((&ours["owned_by"], &ours["kind"]), (&json!("llm-gateway"), &json!("embedding")));
     assert_eq!(gateway.get(&format!("/v1/models/{model}")).await.status, 200);
 }
+
+#[tokio::test]
+async fn a_provider_s_embedding_model_is_measured_by_asking_the_provider() {
+    let upstream = testkit::Upstream::openai().await;
+    let folder = data_dir();
+    std::fs::create_dir_all(&folder).unwrap();
+    let file = folder.join("pairs.jsonl");
+    let pairs = (0..240).map(|number| format!("[\"a {number}\", \"b {number}\", {}]\n", u8::from(number % 12 == 0)));
+    std::fs::write(&file, pairs.collect::<String>()).unwrap();
+    let calibrate = |model: &str| {
+        let mut command = crate::process::binary();
+        command.args(["cache", "calibrate", "--model", model]).arg(&file).env_clear().current_dir(&folder);
+        command.env("OPENAI_API_KEY", "sk-test").env("OPENAI_BASE_URL", upstream.url()).env("DATA_DIR", &folder);
+        command.env("OLLAMA_URL", "http://127.0.0.1:9").env("LOG_LEVEL", "error");
+        tokio::task::spawn_blocking(move || command.output().unwrap())
+    };
+
+    let measured = calibrate("openai/text-embedding-3-small").await.unwrap();
+
+    let (told, problem) = [measured.stdout, measured.stderr].map(|text| String::from_utf8(text).unwrap()).into();
+    assert!(measured.status.success(), "{problem}");
+    let scale: equivalence::Calibration = serde_json::from_str(&told).unwrap();
+    assert_eq!(scale.embedder(), "openai/text-embedding-3-small");
+    assert!(problem.contains("240 of 240 pairs asked for"), "{problem}");
+    let asked = upstream.requests().iter().filter(|request| request.path.ends_with("/embeddings")).count();
+    assert_eq!(asked, 5, "48 pairs at a time");
+    let kept: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(kept, ["pairs.jsonl"], "nothing is left where the gateway keeps its data");
+}
