@@ -55,7 +55,7 @@ impl Memory {
         }
     }
 
-    fn look(&self, limit: Option<u64>) {
+    pub(crate) fn look(&self, limit: Option<u64>) {
         let Some(resident) = resident() else { return };
         self.resident_bytes.store(resident, Ordering::Relaxed);
         let is_above =

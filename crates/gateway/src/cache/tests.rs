@@ -161,3 +161,41 @@ async fn an_entry_comes_back_from_what_is_written() {
         assert!(super::Entry::read(bad, "m").is_none());
     }
 }
+
+#[tokio::test]
+async fn while_memory_is_short_nothing_more_is_kept_and_room_is_made() {
+    let fixture = Fixture::new().await;
+    let caller = fixture.caller("key_1", &[]);
+    let ask = async |number: usize| {
+        let body = json!({"model": "gpt-4o", "messages": [{"role": "user", "content": format!("Name {number} fish")}]});
+        fixture.ask(&caller, &body, "an answer").await
+    };
+    for number in 0..100 {
+        ask(number).await;
+    }
+    let entries = || fixture.gateway.cache.entries(1_000).len();
+    assert_eq!(entries(), 100);
+    let memory = &fixture.gateway.memory;
+    memory.look(None);
+    // Tight, not full: between 80 and 95 percent.
+    memory.look(Some(memory.resident_bytes() * 100 / 88));
+    assert!(memory.is_tight() && !memory.is_full());
+
+    ask(100).await;
+    assert_eq!(entries(), 100);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let keeping = super::run(fixture.gateway.cache.clone(), fixture.gateway.registry.clone(), stop.clone());
+    let shrunk = async {
+        while entries() > 64 {
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        memory.look(None);
+        ask(101).await;
+        let left = entries();
+        assert!((1..=65).contains(&left), "{left}");
+        tokio::time::sleep(std::time::Duration::from_millis(700)).await;
+        assert_eq!(entries(), left, "there is room again");
+        stop.cancel();
+    };
+    tokio::join!(keeping, shrunk);
+}

@@ -135,3 +135,37 @@ async fn a_start_without_its_database_knows_the_keys_it_knew_and_lets_no_others_
     }
     panic!("the keys did not come with the database");
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_the_cache_kept_while_the_database_was_away_survives_a_restart() {
+    let postgres: &'static Postgres = Box::leak(Box::new(blocking(Postgres::start).await));
+    let database = blocking(|| postgres.create_database()).await;
+    let variables = [("DATABASE_URL", database.as_str()), ("CACHE_ENABLED", "true")];
+    let gateway = Gateway::with_settings("", &variables).await;
+    blocking(|| postgres.kill()).await;
+    until(&gateway, "postgresql dead", |storage| !storage["database_problem"].is_null()).await;
+    assert_eq!(gateway.ask("gpt-4o-mini", "What's 2+2?").await.header("x-gateway-cache"), Some("miss"));
+    assert_eq!(gateway.ask("gpt-4o-mini", "What's 2+2?").await.header("x-gateway-cache"), Some("hit"));
+
+    blocking(|| postgres.start_again()).await;
+    let store = gateway.running.gateway.store.clone();
+    let mut kept = 0;
+    for _ in 0..400 {
+        kept = store.cached(0, None, 10).await.unwrap_or_default().len();
+        if kept > 0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(kept, 1, "the database has it");
+    gateway.running.stop(Duration::from_secs(1), std::future::pending()).await;
+
+    let gateway = Gateway::with_settings("", &variables).await;
+    for _ in 0..200 {
+        if !gateway.running.gateway.cache.entries(1).is_empty() {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!(gateway.ask("gpt-4o-mini", "What is two plus two?").await.header("x-gateway-cache"), Some("hit"));
+}
