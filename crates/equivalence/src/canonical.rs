@@ -46,12 +46,23 @@ fn is_laid_out(text: &str) -> bool {
         || text.contains(|letter: char| letter.is_control() && letter != '\n')
 }
 
-/// Takes the last marks away that say nothing: a question mark only behind what is a question without it.
+/// Takes the last marks away that say nothing: a question mark only behind what is a question without it, an exclamation
+/// mark not behind a number, which it makes a factorial, nor where it may be what is spoken of: "the meaning of !".
 fn drop_end(tokens: &mut Vec<Token<'_>>, is_english: bool) {
     let asks = tokens.first().is_some_and(|token| token.kind == Kind::Word && words::begins_question(&token.text));
     while tokens.len() > 1 {
         let Some(last) = tokens.last() else { return };
-        let is_empty = matches!(last.text.as_ref(), "." | "\n") || is_english && (last.is("!") || last.is("?") && asks);
+        let before = tokens.iter().rev().nth(1);
+        let exclaims = |before: &Token<'_>| {
+            before.kind != Kind::Number && !(before.kind == Kind::Word && words::is_function(&before.text))
+        };
+        let is_empty = match last.kind {
+            Kind::Break => true,
+            Kind::Mark if last.is(".") => true,
+            Kind::Mark if last.is("!") => is_english && before.is_some_and(exclaims),
+            Kind::Mark if last.is("?") => is_english && asks,
+            _ => false,
+        };
         if !is_empty {
             return;
         }

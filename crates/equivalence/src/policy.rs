@@ -272,18 +272,18 @@ fn differ_mildly(one: &[usize], other: &[usize]) -> bool {
     weighty(one) == weighty(other)
 }
 
-/// Whether both have the same numbers, in one order or of the same things.
+/// Whether both have the same numbers: of the same things, or where these go by other names, in one order.
 fn numbers_agree(one: &[Marked], other: &[Marked]) -> bool {
-    let values = |numbers: &[Marked]| numbers.iter().map(|number| number.by.clone()).collect::<Vec<_>>();
-    if values(one) == values(other) {
-        return true;
+    fn sorted<T: Ord>(numbers: &[Marked], of: impl Fn(&Marked) -> T) -> Vec<T> {
+        let mut found: Vec<T> = numbers.iter().map(of).collect();
+        found.sort_unstable();
+        found
     }
-    let sorted = |numbers: &[Marked]| {
-        let mut numbers = numbers.to_vec();
-        numbers.sort_unstable();
-        numbers
-    };
-    one.iter().all(|number| number.stem.is_some()) && sorted(one) == sorted(other)
+    let counts_things = one.iter().chain(other).all(|number| number.stem.is_some());
+    if counts_things && sorted(one, |number| number.stem.clone()) == sorted(other, |number| number.stem.clone()) {
+        return sorted(one, Marked::clone) == sorted(other, Marked::clone);
+    }
+    one.iter().map(|number| &number.by).eq(other.iter().map(|number| &number.by))
 }
 
 /// Whether the words that a small word stands before are the same.

@@ -20,7 +20,7 @@ pub struct Reading {
     pub(crate) terms: Vec<Term>,
     /// Numbers with the words that they count, in their order.
     pub(crate) numbers: Vec<Marked>,
-    /// Sorted: code, quotations, addresses and identifiers.
+    /// Code, quotations, addresses, identifiers and operators, in their order: which is which may depend on it.
     pub(crate) verbatim: Vec<String>,
     /// Sorted: groups of words that say how much or which.
     pub(crate) scope: Vec<usize>,
@@ -86,6 +86,8 @@ pub enum Reason {
     Deictic,
     /// Its answer changes with time: "today", "latest", "now".
     TimeDependent,
+    /// It is about words as such, or hands over a text to be worked on: there no word stands for another.
+    Literal,
     /// The guards do not know its language.
     Language,
 }
@@ -98,6 +100,7 @@ impl Reason {
             Reason::TooLong => "too_long",
             Reason::Deictic => "deictic",
             Reason::TimeDependent => "time_dependent",
+            Reason::Literal => "literal",
             Reason::Language => "language",
         }
     }
@@ -148,7 +151,15 @@ fn outside(words: &[&str]) -> Option<Reason> {
             return Some(Reason::Deictic);
         }
     }
-    None
+    let is_literal = words.iter().any(|word| words::is_literal(&stem(word))) || hands_over(words);
+    is_literal.then_some(Reason::Literal)
+}
+
+/// Whether it is an order with something behind a colon: "classify: …".
+fn hands_over(words: &[&str]) -> bool {
+    let colon = words.iter().position(|word| *word == ":");
+    let rest = colon.and_then(|colon| words.get(colon.saturating_add(1)..)).unwrap_or_default();
+    rest.iter().any(|word| word.contains(char::is_alphanumeric)) && Frame::of(words).manner == Manner::Told
 }
 
 /// A token in lower case.
@@ -246,23 +257,28 @@ impl Reader {
                 }
                 Kind::Number => self.reading.numbers.push(Marked { by: word.text.clone(), stem: None }),
                 Kind::Code | Kind::Quote | Kind::Name => self.reading.verbatim.push(word.text.clone()),
-                Kind::Mark => self.mark(&word.text),
+                Kind::Mark => {
+                    let beside = [place.checked_sub(1), place.checked_add(1)];
+                    let mut beside = beside.into_iter().flatten().filter_map(|place| words.get(place));
+                    self.mark(&word.text, beside.any(|word| word.kind == Kind::Number));
+                }
                 Kind::Break => {}
             }
             if matches!(word.kind, Kind::Number | Kind::Name) {
                 self.role = None;
             }
         }
-        self.reading.verbatim.sort_unstable();
         self.reading.scope.sort_unstable();
         self.reading.particles.sort_unstable();
         self.reading
     }
 
-    fn mark(&mut self, mark: &str) {
+    /// A mark is an operator by itself or beside a number.
+    fn mark(&mut self, mark: &str, is_beside_number: bool) {
         match mark {
-            "," | "/" | "&" => self.joins = true,
             "+" | "*" | "=" | "^" | "<" | ">" | "%" => self.reading.verbatim.push(mark.to_owned()),
+            "-" | "/" | "(" | ")" | "!" | ":" if is_beside_number => self.reading.verbatim.push(mark.to_owned()),
+            "," | "/" | "&" => self.joins = true,
             _ => {}
         }
     }

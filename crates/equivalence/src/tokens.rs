@@ -185,7 +185,8 @@ fn filler(tokens: &[Token<'_>]) -> Option<usize> {
     let is = |place: usize, list: &[&str]| at(place).is_some_and(|token| token.is_word_of(list));
     let asks =
         |place: usize| at(place).is_some_and(|token| token.kind == Kind::Word && words::begins_question(&token.text));
-    let pause = |place: usize| at(place).is_some_and(|token| matches!(token.text.as_ref(), "," | "!" | "." | "\n"));
+    // Not the end of a line: what stands alone on one may be what the next speaks of.
+    let pause = |place: usize| at(place).is_some_and(|token| matches!(token.text.as_ref(), "," | "!" | "."));
     if is(0, &["hey", "hi", "hello", "ok", "okay", "so", "well", "please"]) {
         if pause(1) && at(2).is_some() {
             return Some(2);
@@ -194,7 +195,7 @@ fn filler(tokens: &[Token<'_>]) -> Option<usize> {
             return Some(1);
         }
     }
-    if pause(0) {
+    if pause(0) || at(0).is_some_and(|token| token.kind == Kind::Break) {
         return Some(1);
     }
     let mut place = if is(0, &["can", "could", "would", "will"]) && is(1, &["you"]) { 2 } else { 0 };
@@ -216,9 +217,15 @@ fn thanks(tokens: &[Token<'_>]) -> Option<usize> {
     let is = |place: usize, word: &str| back(place).is_some_and(|token| token.is(word));
     let pause =
         |place: usize| back(place).is_some_and(|token| matches!(token.text.as_ref(), "," | "!" | "." | "?" | "\n"));
-    // "How do I say please" is about the word.
+    let stop = |place: usize| back(place).is_some_and(|token| matches!(token.text.as_ref(), "," | "!" | "." | "?"));
+    // "How do I say please" is about the word, and so is what stands behind a colon or on a line of its own.
     let named = |place: usize| {
-        back(place).is_none_or(|token| token.kind == Kind::Word && words::is_function_or_speech(&token.text))
+        !stop(place)
+            && back(place).is_none_or(|token| match token.kind {
+                Kind::Word => words::is_function_or_speech(&token.text),
+                Kind::Mark | Kind::Break => true,
+                Kind::Number | Kind::Code | Kind::Quote | Kind::Name => false,
+            })
     };
     if is(1, "\n") {
         return Some(1);
@@ -233,7 +240,7 @@ fn thanks(tokens: &[Token<'_>]) -> Option<usize> {
         }
         return (!named(next) && (tail == 0 || !is(1, "?"))).then_some(at);
     }
-    if is(at, "you") && is(next, "thank") && pause(next.saturating_add(1)) {
+    if is(at, "you") && is(next, "thank") && stop(next.saturating_add(1)) {
         return Some(next);
     }
     None

@@ -31,6 +31,8 @@ static PHRASE: LazyLock<HashMap<&str, Vec<Phrase>>> = LazyLock::new(|| phrases(i
 static VERB: LazyLock<HashSet<&str>> = LazyLock::new(|| all(include_str!("words/verb.txt")));
 /// Words that point outside of the text.
 static DEICTIC: LazyLock<HashSet<&str>> = LazyLock::new(|| all(include_str!("words/deictic.txt")));
+/// Stems of words with which a text is about words.
+static LITERAL: LazyLock<HashSet<String>> = LazyLock::new(|| stems(include_str!("words/literal.txt")));
 /// Words whose meaning changes with time, and phrases of the kind.
 static TIME: LazyLock<HashSet<&str>> = LazyLock::new(|| all(include_str!("words/time.txt")));
 static TIME_PHRASE: LazyLock<Vec<Vec<&str>>> =
@@ -126,6 +128,10 @@ pub(crate) fn is_verb(word: &str) -> bool {
 
 pub(crate) fn is_deictic(word: &str) -> bool {
     DEICTIC.contains(word)
+}
+
+pub(crate) fn is_literal(stem: &str) -> bool {
+    LITERAL.contains(stem)
 }
 
 /// Whether words begin with what changes with time.

@@ -58,6 +58,10 @@ use verify::Verifier;
 const MAX_ANSWER_BYTES: usize = 256 * 1024;
 /// Changes that wait to be embedded, written and shared; more are kept in this process alone.
 const MAX_WAITING: usize = 4_096;
+/// Entries in one page that is read from the database.
+const PAGE: i64 = 200;
+/// Entries that Redis forgets in one call.
+const FORGOTTEN: usize = 64;
 
 /// The cache of one gateway.
 #[derive(Debug)]
@@ -72,6 +76,10 @@ pub struct Cache {
     shared: Option<Arc<Shared>>,
     changes: mpsc::Sender<Change>,
     waiting: parking_lot::Mutex<Option<mpsc::Receiver<Change>>>,
+    /// What replicas are to do, in its order: admins' and verification's work, a few at a time.
+    orders: parking_lot::Mutex<Vec<Change>>,
+    /// Held while a page of the database is read into memory.
+    reading: tokio::sync::Mutex<()>,
 }
 
 /// What the cache is made of.
@@ -177,6 +185,8 @@ impl Cache {
             shared,
             changes,
             waiting: parking_lot::Mutex::new(Some(waiting)),
+            orders: parking_lot::Mutex::default(),
+            reading: tokio::sync::Mutex::default(),
         }
     }
 
@@ -292,27 +302,58 @@ impl Cache {
         }
     }
 
+    /// Has a change told to the replicas before any entry is.
+    fn order(&self, change: Change) {
+        self.orders.lock().push(change);
+    }
+
     /// Removes what `selector` chooses, here, in the database and at every replica; how much it was here.
     ///
     /// # Errors
     /// The database does not answer: a restart would bring entries back, so this must be tried again.
     pub async fn invalidate(&self, live: &Live, selector: Selector) -> Result<usize, store::Error> {
-        let gone = self.drop_selected(live, &selector);
-        let ids: Vec<String> = gone.iter().map(|entry| entry.id.to_string()).collect();
-        self.tell(Change::Selected(selector.clone(), gone.iter().map(|entry| entry.id).collect()));
-        if live.config.cache.persist {
-            match selector.is_all() {
-                true => self.store.forget_all_cached().await?,
-                false => self.store.forget_cached(&ids).await?,
-            }
+        self.order(Change::Selected(selector.clone()));
+        let (gone, kept) = self.drop_selected(live, &selector).await;
+        for ids in gone.chunks(FORGOTTEN) {
+            self.order(Change::Forgotten(ids.to_vec()));
         }
+        kept?;
         Ok(gone.len())
     }
 
-    fn drop_selected(&self, live: &Live, selector: &Selector) -> Vec<Arc<Entry>> {
-        let gone = self.shelf.take_where(|entry| selector.chooses(entry));
+    /// Removes what `selector` chooses here and in the database; what it was here. The database may have entries that
+    /// memory had no room for.
+    async fn drop_selected(&self, live: &Live, selector: &Selector) -> (Vec<Digest>, Result<(), store::Error>) {
+        // What is being read from the database comes first, and is found in memory then.
+        let _page = self.reading.lock().await;
+        let gone = self.shelf.take_where(selector.choice());
         self.show_size(live);
-        gone
+        let kept = match live.config.cache.persist {
+            true => self.forget_selected(selector).await,
+            false => Ok(()),
+        };
+        (gone.iter().map(|entry| entry.id).collect(), kept)
+    }
+
+    async fn forget_selected(&self, selector: &Selector) -> Result<(), store::Error> {
+        if selector.is_all() {
+            return self.store.forget_all_cached().await;
+        }
+        let mut before: Option<(i64, String)> = None;
+        loop {
+            let place = before.as_ref().map(|(made_at_ms, id)| (*made_at_ms, id.as_str()));
+            let page = self.store.cached(0, place, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            before = Some((last.made_at_ms, last.id.clone()));
+            let entry = |row: &store::CachedAnswer| Entry::read(&row.entry, self.meaning.embedder());
+            let is_chosen = selector.choice();
+            // One that cannot be read is of no use to anybody.
+            let chosen = page.iter().filter(|row| entry(row).is_none_or(|entry| is_chosen(&entry)));
+            let ids: Vec<String> = chosen.map(|row| row.id.clone()).collect();
+            if !ids.is_empty() {
+                self.store.forget_cached(&ids).await?;
+            }
+        }
     }
 
     /// Notes that an answer was bad: by an entry's id the entry goes, by a pair's the two never meet again. False where
@@ -326,12 +367,19 @@ impl Cache {
             let selector = Selector { id: Some(entry.to_string()), ..Selector::default() };
             return Ok(self.invalidate(live, selector).await? > 0);
         };
-        self.rejected.note(pair);
-        self.tell(Change::Rejected(id.to_owned()));
-        if live.config.cache.persist {
-            self.store.reject_pair(id, clock::unix_millis()).await?;
-        }
+        self.reject_pair(live, pair).await?;
         Ok(true)
+    }
+
+    /// Keeps a question from an entry for good.
+    async fn reject_pair(&self, live: &Live, pair: (Digest, Digest)) -> Result<(), store::Error> {
+        self.rejected.note(pair);
+        let pair = Rejected::pair(&pair.0, &pair.1);
+        self.order(Change::Rejected(pair.clone()));
+        if live.config.cache.persist {
+            self.store.reject_pair(&pair, clock::unix_millis()).await?;
+        }
+        Ok(())
     }
 
     /// How it does.

@@ -68,7 +68,7 @@ pub fn identity(caller_id: &str, call: &Call) -> Option<[u8; 32]> {
         Payload::Embeddings(_) => true,
         Payload::Media(_) => false,
     };
-    if !is_certain || call.extensions.cache == Some(false) {
+    if !is_certain || call.extensions.cache == Some(false) || call.extensions.cache_control.no_cache {
         return None;
     }
     let mut joined = Vec::with_capacity(call.body.len() + caller_id.len() + 16);

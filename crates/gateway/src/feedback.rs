@@ -30,7 +30,7 @@ const LATEST: i64 = 50_000;
 const CHUNK: u32 = 1_000;
 
 /// The requests of late.
-pub struct Asked(Cache<Arc<str>, Answered>);
+pub struct Asked(Cache<Arc<str>, Option<Answered>>);
 
 /// One request and who answered it.
 #[derive(Clone, Debug)]
@@ -62,11 +62,14 @@ impl fmt::Debug for Asked {
 impl Asked {
     /// Remembers who answered a request.
     pub fn answered(&self, request_id: &Arc<str>, answered: Answered) {
-        self.0.insert(request_id.clone(), answered);
+        // Ids may be the clients' own: an opinion of one that came twice could be of either.
+        let is_known = self.0.contains_key(request_id);
+        self.0.insert(request_id.clone(), (!is_known).then_some(answered));
     }
 
-    fn get(&self, request_id: &str) -> Option<Answered> {
-        self.0.get(request_id)
+    fn get(&self, request_id: &str) -> Result<Answered, Refusal> {
+        let known = self.0.get(request_id).ok_or(Refusal::NotFound { what: "routed request" })?;
+        known.ok_or(Refusal::Conflict("Several requests had this id, so that the opinion could be of any of them."))
     }
 }
 
@@ -102,10 +105,10 @@ impl Opinions {
 /// Takes an opinion of a request: `score` is the share of a perfect answer, 0 to 1.
 ///
 /// # Errors
-/// Nobody remembers the request, there is an opinion of it, or the database does not answer.
+/// Nobody remembers the request or its id came twice, there is an opinion of it, or the database does not answer.
 pub async fn give(gateway: &Gateway, request_id: &str, score: f64) -> Result<Answered, Refusal> {
     let live = gateway.registry.snapshot();
-    let answered = live.memory.asked.get(request_id).ok_or(Refusal::NotFound { what: "routed request" })?;
+    let answered = live.memory.asked.get(request_id)?;
     let mut evidence = Evidence::none();
     evidence.observe(&answered.prompt, score);
     let row = Feedback {
@@ -131,10 +134,9 @@ pub async fn watch(gateway: Arc<Gateway>) {
     let stop = gateway.tasks.draining().clone();
     let mut seen = None;
     loop {
-        match learn(&gateway, seen).await {
-            Ok(last) => seen = Some(last),
-            // The task that reads the keys tells of a database that is away.
-            Err(error) => tracing::debug!(error = %Chain(&error), "opinions cannot be read"),
+        // The task that reads the keys tells of a database that is away.
+        if let Err(error) = learn(&gateway, &mut seen).await {
+            tracing::debug!(error = %Chain(&error), "opinions cannot be read");
         }
         tokio::select! {
             () = tokio::time::sleep(LOOK) => {}
@@ -143,17 +145,20 @@ pub async fn watch(gateway: Arc<Gateway>) {
     }
 }
 
-/// Reads on after number `seen`; the number of the last that was read.
-async fn learn(gateway: &Gateway, seen: Option<i64>) -> Result<i64, store::Error> {
+/// Reads on after number `seen`, which follows what was learned: nothing is learned twice.
+async fn learn(gateway: &Gateway, seen: &mut Option<i64>) -> Result<(), store::Error> {
     let last = gateway.store.last_feedback().await?;
-    let mut seen = seen.unwrap_or(last.saturating_sub(LATEST));
-    while seen < last {
-        let rows = gateway.store.feedback_after(seen, CHUNK).await?;
-        let Some((number, _)) = rows.last() else { return Ok(last) };
-        seen = *number;
+    let seen = seen.get_or_insert(last.saturating_sub(LATEST));
+    while *seen < last {
+        let rows = gateway.store.feedback_after(*seen, CHUNK).await?;
+        let Some((number, _)) = rows.last() else {
+            *seen = last;
+            return Ok(());
+        };
+        *seen = *number;
         let mut opinions = Opinions::default();
         rows.into_iter().for_each(|(_, row)| opinions.add(row));
         gateway.registry.learn(opinions);
     }
-    Ok(seen)
+    Ok(())
 }

@@ -20,7 +20,7 @@ use wire::Generated;
 use wire::usage::Usage;
 
 use crate::call::{Call, Payload};
-use crate::clock;
+use crate::clock::{self, Instant};
 use crate::config::{self, Config};
 use crate::estimate::{self, Prompt};
 use crate::keys::Caller;
@@ -79,6 +79,10 @@ pub struct Attempt {
     pub failure: Option<&'static str>,
     /// What it used.
     pub used: Used,
+    /// When it began.
+    pub began: Instant,
+    /// When its answer was there, where others were waited for behind it.
+    pub answered: Option<Instant>,
 }
 
 /// What an attempt used, as far as is known.

@@ -97,7 +97,7 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
         CacheLook::Miss(inquiry) => {
             let identity = inquiry.identity();
             record.inquired(inquiry);
-            (answered(worker, live, asked, record, Some(identity)).await?, Outcome::Missed)
+            (answered(worker, live, asked, record, identity).await?, Outcome::Missed)
         }
         CacheLook::Bypass => (answered(worker, live, asked, record, None).await?, Outcome::Bypassed),
     };
@@ -108,8 +108,8 @@ pub async fn run(worker: &Worker, surface: Surface, head: Head, body: Body) -> R
     })
 }
 
-/// Has a provider answer. `identity` is what requests have in common that may have the same answer, where the cache
-/// says so.
+/// Has a provider answer. `identity` is what requests of one caller have in common that may have the same answer, where
+/// the cache says so.
 async fn answered(
     worker: &Worker,
     live: Arc<Live>,

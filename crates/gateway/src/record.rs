@@ -60,8 +60,6 @@ pub struct Record {
     pass: Option<Pass>,
     /// What the serving provider could not be told.
     loss: Loss,
-    /// When the latest attempt began.
-    attempt_began: Option<Instant>,
     first_content: Option<Instant>,
     stopped: Option<&'static str>,
     is_closed: bool,
@@ -142,7 +140,6 @@ impl Record {
             skipped: Vec::new(),
             pass: None,
             loss: Loss::default(),
-            attempt_began: None,
             first_content: None,
             stopped: None,
             is_closed: false,
@@ -201,8 +198,8 @@ impl Record {
 
     fn push_attempt(&mut self, target: &Target) {
         let used = Used::Counted { reported: Usage::default(), generated: Generated::default() };
-        self.attempt_began = Some(clock::now());
-        self.attempts.push(Attempt { target: target.clone(), failure: None, used });
+        let began = clock::now();
+        self.attempts.push(Attempt { target: target.clone(), failure: None, used, began, answered: None });
     }
 
     /// Keeps the way in at the provider that serves now, and what it could not be told; how the answer ends says how well it is.
@@ -232,10 +229,11 @@ impl Record {
         }
     }
 
-    /// Notes what an attempt used.
+    /// Notes what an attempt used that has answered just now.
     pub fn used_at(&mut self, number: usize, used: Used) {
         if let Some(attempt) = self.attempts.get_mut(number) {
             attempt.used = used;
+            attempt.answered = Some(clock::now());
         }
     }
 
@@ -334,8 +332,8 @@ impl Record {
             if let Some(pass) = &mut self.pass {
                 pass.succeeded(now);
             }
-            if let (Some(target), Some(began)) = (self.target(), self.attempt_began) {
-                target.offer.stats.first_content_after(now.duration_since(began));
+            if let (Some(target), Some(attempt)) = (self.target(), self.attempts.last()) {
+                target.offer.stats.first_content_after(now.duration_since(attempt.began));
             }
         }
     }
@@ -505,9 +503,10 @@ impl Record {
                 if status == 200 && self.hit.is_none() {
                     offer.metrics.latency(first, total);
                 }
-                if let (200, Some(began)) = (status, self.attempt_began) {
+                if let (200, Some(attempt)) = (status, self.attempts.last()) {
                     let streamed = self.first_content.map(|at| now.duration_since(at)).zip(usage.output);
-                    offer.stats.answered_after(now.duration_since(began), streamed);
+                    let answered = attempt.answered.unwrap_or(now);
+                    offer.stats.answered_after(answered.duration_since(attempt.began), streamed);
                 }
                 if status == 200 && self.is_fallback() {
                     offer.metrics.fallback();

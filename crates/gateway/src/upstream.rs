@@ -275,6 +275,11 @@ impl Trail {
         *until = Some(until.map_or(closed.until, |known| known.min(closed.until)));
     }
 
+    /// Takes the last failure for one of its target alone.
+    fn forgive(&mut self) {
+        self.last = None;
+    }
+
     fn failed(&mut self, failure: Failure, rest: Option<Duration>, now: Instant) {
         if let Some(rest) = rest {
             self.note(Closed { until: now + rest, why: Why::Resting });

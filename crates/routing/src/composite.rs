@@ -5,7 +5,7 @@ use std::cmp::Ordering;
 use catalog::Nanodollars;
 
 use crate::plan::Scoring;
-use crate::{Availability, Candidate, Needs, Permission, Policy, Prompt, Ranked};
+use crate::{Availability, Candidate, Needs, Permission, Prompt, Ranked};
 
 /// A way to answer with several models, by their positions in the slice that was given to [`crate::plan`].
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -60,7 +60,7 @@ pub(crate) fn best(
     candidates: &[Candidate<'_>],
     needs: &Needs,
     prompt: &Prompt,
-    policy: &Policy,
+    permission: Permission,
     scoring: &Scoring,
 ) -> Option<Composite> {
     let is_ready =
@@ -69,12 +69,12 @@ pub(crate) fn best(
     let is_comparable = needs.has_comparable_answer || needs.json_schema || prompt.has_comparable_answer();
     let cascade = || cascades(&members, scoring).max_by(compare);
     let escalate = || escalations(&members, scoring).max_by(compare);
-    match policy.composite {
+    match permission {
         Permission::Never => None,
         Permission::Cascade => cascade().filter(|_| is_comparable),
         Permission::Escalate => escalate(),
         Permission::Automatic => {
-            let least = ranked.first().map_or(f64::MAX, |first| first.score + LEAD);
+            let least = ranked.iter().map(|entry| entry.score).fold(0.0, f64::max) + LEAD;
             let either =
                 if is_comparable { cascade().into_iter().chain(escalate()).max_by(compare) } else { escalate() };
             either.filter(|composite| composite.expected().score > least)

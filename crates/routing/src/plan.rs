@@ -9,8 +9,8 @@ use crate::composite;
 use crate::heads::BASIS;
 use crate::score::Scale;
 use crate::{
-    Availability, Candidate, Complexity, Composite, Goal, Needs, Policy, Predicted, Prompt, Quality, Strategy, Task,
-    Weights,
+    Availability, Candidate, Complexity, Composite, Goal, Needs, Permission, Policy, Predicted, Prompt, Quality,
+    Strategy, Task, Weights,
 };
 
 /// One candidate's place in the plan.
@@ -151,8 +151,17 @@ impl Plan {
         match (self.composite, self.placement) {
             (Some(Composite::Cascade { .. }), _) => " [cascade]",
             (Some(Composite::Escalate { .. }), _) => " [escalate]",
-            (None, Placement::LocalFirst) => " [local-first]",
-            (None, Placement::Score | Placement::Sticky | Placement::Guard) => "",
+            (None, placement) => placement.mark(),
+        }
+    }
+}
+
+impl Placement {
+    /// What the line of a decision for one model ends in.
+    pub fn mark(self) -> &'static str {
+        match self {
+            Placement::LocalFirst => " [local-first]",
+            Placement::Score | Placement::Sticky | Placement::Guard => "",
         }
     }
 }
@@ -184,7 +193,12 @@ pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, prompt: &Prompt
         availability(b).cmp(&availability(a)).then(by_score)
     });
     let placement = place(&mut ranked, candidates, policy, &scale);
-    let composite = composite::best(&ranked, candidates, needs, prompt, policy, &scale);
+    // Unasked, several models answer only where the score decides: they are no local model and have no conversation.
+    let permission = match (policy.composite, placement) {
+        (Permission::Automatic, Placement::LocalFirst | Placement::Sticky | Placement::Guard) => Permission::Never,
+        (permission, _) => permission,
+    };
+    let composite = composite::best(&ranked, candidates, needs, prompt, permission, &scale);
     Plan {
         ranked,
         excluded,
@@ -320,6 +334,10 @@ fn guarded(ranked: &[Ranked], candidates: &[Candidate<'_>], scoring: &Scoring) -
 /// Where the candidate stands that has this conversation, if it can be asked and the first would not answer clearly
 /// better.
 fn kept(ranked: &[Ranked], candidates: &[Candidate<'_>], policy: &Policy) -> Option<usize> {
+    // Who asks for the cheapest or the fastest gets that one, whoever had the conversation.
+    if matches!(policy.goal, Goal::Cheapest | Goal::Fastest) {
+        return None;
+    }
     let place = ranked.iter().position(|entry| Some(entry.candidate) == policy.sticky)?;
     let (entry, first) = (ranked.get(place)?, ranked.first()?);
     let availability = candidates.get(entry.candidate)?.availability;

@@ -22,6 +22,8 @@ use crate::steering::Changes;
 
 /// Requests that may be explained at once.
 const MOST: usize = 1_000;
+/// Requests times candidates: the answer has a row for each, of some 400 bytes.
+const MOST_ROWS: usize = 100_000;
 
 /// What may stand around the request, or beside it.
 #[derive(Deserialize)]
@@ -52,10 +54,15 @@ pub(super) async fn explain(State(worker): State<Arc<Worker>>, Client(caller): C
     let request_id = head.request_id.clone();
     let live = worker.gateway.registry.snapshot();
     let explained = async {
-        let _place = admission::admit(&worker.gateway, &live, &head).await?;
+        let place = admission::admit(&worker.gateway, &live, &head).await?;
         let body = call::read_body(&live.config.limits, &head.headers, body).await?;
         // A batch is work for a processor, and this thread serves others.
-        let work = tokio::task::spawn_blocking(move || answer(&live, &caller, &head, &body));
+        // It goes on though its client leaves, and keeps its place until then.
+        let work = tokio::task::spawn_blocking(move || {
+            let answer = answer(&live, &caller, &head, &body);
+            drop(place);
+            answer
+        });
         work.await.unwrap_or(Err(Refusal::Internal))
     };
     match explained.await {
@@ -78,6 +85,12 @@ fn answer(live: &Live, caller: &Caller, head: &Head, body: &Bytes) -> Result<Ans
     let Some(requests) = requests else { return explain(body.clone()).map(Box::new).map(Answer::One) };
     if requests.is_empty() || requests.len() > MOST {
         let message = "`requests` holds 1 to 1000 chat requests.";
+        return Err(wire::Error::at("requests", Problem::InvalidValue, message).into());
+    }
+    let rows = requests.len().saturating_mul(given.as_ref().map_or(live.directory.offers.len(), Vec::len));
+    if rows > MOST_ROWS {
+        let message =
+            format!("{rows} rows would come of these requests and candidates; send fewer than {MOST_ROWS} at once.");
         return Err(wire::Error::at("requests", Problem::InvalidValue, message).into());
     }
     let explained = requests.iter().enumerate().map(|(place, request)| {

@@ -18,6 +18,8 @@ const SHARING_TAG: &str = "cache:";
 const MAX_QUESTION_BYTES: usize = equivalence::MOST_BYTES;
 /// A stream whose bytes are more is not kept.
 const MAX_RECORDED_BYTES: usize = 1024 * 1024;
+/// One of so many bytes is put together at once: a fraction of a millisecond.
+const SHORT_STREAM_BYTES: usize = 32 * 1024;
 
 /// One request as the cache sees it.
 #[derive(Debug)]
@@ -91,9 +93,10 @@ impl Inquiry {
         })
     }
 
-    /// What identical requests have in common.
-    pub fn identity(&self) -> [u8; 32] {
-        *self.exact.bytes()
+    /// What identical requests of one caller have in common; `None` for one whose answer shall be made anew.
+    pub fn identity(&self) -> Option<[u8; 32]> {
+        let digest = Digest::of([self.exact.bytes().as_slice(), b"caller", self.owner.as_bytes()]);
+        self.may_be_served.then(|| *digest.bytes())
     }
 
     /// Keeps a whole answer in the client's format.
@@ -106,17 +109,32 @@ impl Inquiry {
     /// Notes what the client gets of a stream.
     pub fn record(&mut self, bytes: &[u8]) {
         let Some(recorded) = &mut self.recorded else { return };
-        if recorded.len().saturating_add(bytes.len()) > MAX_RECORDED_BYTES {
+        let is_long = recorded.len().saturating_add(bytes.len()) > MAX_RECORDED_BYTES;
+        if is_long || self.cache.memory.is_tight() {
             self.recorded = None;
         } else {
             recorded.extend_from_slice(bytes);
         }
     }
 
-    /// Keeps the stream that was recorded, now that it is complete.
+    /// Keeps the stream that was recorded, now that it is complete; a long one behind whoever reads it.
     pub fn keep_stream(mut self, target: &Target, usage: &wire::usage::Usage, cost: Option<catalog::Nanodollars>) {
         let Some(recorded) = self.recorded.take() else { return };
-        if let Some(body) = wire::replay::whole(self.surface.client(), &recorded, usage) {
+        if recorded.len() <= SHORT_STREAM_BYTES {
+            return self.keep_recorded(&recorded, target, usage, cost);
+        }
+        let (target, usage) = (target.clone(), *usage);
+        tokio::task::spawn_blocking(move || self.keep_recorded(&recorded, &target, &usage, cost));
+    }
+
+    fn keep_recorded(
+        self,
+        recorded: &[u8],
+        target: &Target,
+        usage: &wire::usage::Usage,
+        cost: Option<catalog::Nanodollars>,
+    ) {
+        if let Some(body) = wire::replay::whole(self.surface.client(), recorded, usage) {
             self.keep(&body, target, usage, cost);
         }
     }

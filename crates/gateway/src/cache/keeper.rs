@@ -4,6 +4,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use store::CachedAnswer;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -12,7 +14,7 @@ use tracing::{info, warn};
 use super::feedback::{MAX_PAIRS, Rejected};
 use super::share::Sharing;
 use super::shelf::Bounds;
-use super::{Cache, Digest, Entry, MAX_WAITING, Selector};
+use super::{Cache, Digest, Entry, MAX_WAITING, PAGE, Selector};
 use crate::clock::{self, Instant};
 use crate::live::{Live, Registry};
 use crate::policy::Chain;
@@ -21,8 +23,6 @@ use crate::policy::Chain;
 const TURN: Duration = Duration::from_millis(200);
 /// Changes that are worked on together.
 const BATCH: usize = 32;
-/// Entries in one page that is read from the database.
-const PAGE: i64 = 200;
 /// Pause after the database did not answer.
 const PAUSE: Duration = Duration::from_secs(1);
 /// How often entries past their time are removed.
@@ -41,8 +41,10 @@ pub(super) enum Change {
     Kept(Arc<Entry>),
     /// An entry had to make room.
     Dropped(Digest),
-    /// Entries were chosen to go; those that went here.
-    Selected(Selector, Vec<Digest>),
+    /// Entries were chosen to go.
+    Selected(Selector),
+    /// Entries that went here are to go from Redis.
+    Forgotten(Vec<Digest>),
     /// A pair was rejected.
     Rejected(String),
 }
@@ -52,23 +54,55 @@ pub async fn run(cache: Arc<Cache>, registry: Arc<Registry>, stop: CancellationT
     let Some(mut waiting) = cache.waiting.lock().take() else { return };
     let mut keeper = Keeper::new(&cache);
     keeper.turn(&registry.snapshot()).await;
+    // At most one batch at a time has its questions embedded, while everything else goes on.
+    let mut directing = FuturesUnordered::new();
     while !stop.is_cancelled() {
+        if directing.is_empty() && !keeper.undirected.is_empty() {
+            let some = keeper.undirected.len().min(BATCH);
+            let entries = keeper.undirected.drain(..some).collect();
+            directing.push(direct(&cache, registry.snapshot(), entries));
+        }
         let mut batch = Vec::new();
         tokio::select! {
-            _ = waiting.recv_many(&mut batch, BATCH) => {}
+            Some(()) = directing.next(), if !directing.is_empty() => keeper.directed(&registry.snapshot()),
+            _ = waiting.recv_many(&mut batch, BATCH), if directing.is_empty() => {}
             () = tokio::time::sleep(TURN) => {}
             () = stop.cancelled() => {}
         }
         let live = registry.snapshot();
-        keeper.take(&live, batch).await;
+        if !batch.is_empty() {
+            let entries = batch.iter().filter_map(kept).collect();
+            keeper.under_way = batch;
+            directing.push(direct(&cache, live.clone(), entries));
+        }
         keeper.turn(&live).await;
     }
+    drop(directing);
     keeper.last(&registry.snapshot(), &mut waiting).await;
+}
+
+/// Embeds the questions of entries that have no direction, and makes them findable by it.
+async fn direct(cache: &Cache, live: Arc<Live>, entries: Vec<Arc<Entry>>) {
+    if cache.meaning.is_on(&live) {
+        cache.meaning.direct(&entries).await;
+        entries.iter().filter(|entry| entry.row.get().is_some()).for_each(|entry| cache.shelf.join(entry));
+    }
+}
+
+fn kept(change: &Change) -> Option<Arc<Entry>> {
+    match change {
+        Change::Kept(entry) => Some(entry.clone()),
+        Change::Dropped(_) | Change::Selected(_) | Change::Forgotten(_) | Change::Rejected(_) => None,
+    }
 }
 
 struct Keeper<'a> {
     cache: &'a Cache,
     sharing: Option<Sharing>,
+    /// Changes whose entries are being embedded.
+    under_way: Vec<Change>,
+    /// Entries that came without a direction.
+    undirected: Vec<Arc<Entry>>,
     /// What the database does not have yet.
     unwritten: Vec<Change>,
     is_loaded: bool,
@@ -88,6 +122,8 @@ impl<'a> Keeper<'a> {
         Keeper {
             cache,
             sharing: cache.shared.clone().map(Sharing::new),
+            under_way: Vec::new(),
+            undirected: Vec::new(),
             unwritten: Vec::new(),
             is_loaded: false,
             is_cleared: false,
@@ -100,33 +136,16 @@ impl<'a> Keeper<'a> {
         }
     }
 
-    /// Works on what happened.
-    async fn take(&mut self, live: &Live, batch: Vec<Change>) {
-        if batch.is_empty() {
-            return;
-        }
-        let kept = |change: &Change| match change {
-            Change::Kept(entry) => Some(entry.clone()),
-            Change::Dropped(_) | Change::Selected(..) | Change::Rejected(_) => None,
-        };
-        self.direct(live, batch.iter().filter_map(kept).collect()).await;
+    /// Has the changes told and written whose entries have their direction now.
+    fn directed(&mut self, live: &Live) {
+        let batch = std::mem::take(&mut self.under_way);
         if let Some(sharing) = &mut self.sharing {
             sharing.queue(&batch);
         }
         if live.config.cache.persist {
             let room = MAX_WAITING.saturating_sub(self.unwritten.len());
-            let is_row = |change: &Change| matches!(change, Change::Kept(_) | Change::Dropped(_));
-            self.unwritten.extend(batch.into_iter().filter(is_row).take(room));
+            self.unwritten.extend(batch.into_iter().take(room));
         }
-    }
-
-    /// Embeds the questions of entries that have no direction, and makes them findable by it.
-    async fn direct(&self, live: &Live, entries: Vec<Arc<Entry>>) {
-        if !self.cache.meaning.is_on(live) {
-            return;
-        }
-        self.cache.meaning.direct(&entries).await;
-        entries.iter().filter(|entry| entry.row.get().is_some()).for_each(|entry| self.cache.shelf.join(entry));
     }
 
     /// What is due by now.
@@ -144,9 +163,11 @@ impl<'a> Keeper<'a> {
                 warn!(error = %Chain(&problem), "the database takes no cache entries; they stay in memory");
             }
         }
+        let orders = std::mem::take(&mut *self.cache.orders.lock());
         if let Some(sharing) = &mut self.sharing {
+            sharing.order(orders);
             let news = sharing.turn(self.cache, live).await;
-            self.direct(live, news).await;
+            self.undirected.extend(news.into_iter().filter(|entry| entry.row.get().is_none()));
         }
         if now >= self.sweep_after {
             self.sweep_after = now + SWEEP;
@@ -183,16 +204,16 @@ impl<'a> Keeper<'a> {
     }
 
     /// Reads the newest entries, as many as there is room for.
-    async fn load(&self, live: &Live) -> Result<(), store::Error> {
+    async fn load(&mut self, live: &Live) -> Result<(), store::Error> {
         for pair in self.cache.store.rejected_pairs(MAX_PAIRS as i64).await? {
             Rejected::read(&pair).into_iter().for_each(|pair| self.cache.rejected.note(pair));
         }
         let bounds = bounds(live);
         let mut before: Option<(i64, String)> = None;
-        let mut undirected = Vec::new();
         let mut read = 0_usize;
         while self.cache.shelf.size().0 < bounds.entries {
             let place = before.as_ref().map(|(made_at_ms, id)| (*made_at_ms, id.as_str()));
+            let _reading = self.cache.reading.lock().await;
             let page = self.cache.store.cached(clock::unix_millis(), place, PAGE).await?;
             let Some(last) = page.last() else { break };
             before = Some((last.made_at_ms, last.id.clone()));
@@ -202,16 +223,13 @@ impl<'a> Keeper<'a> {
                 };
                 read = read.saturating_add(1);
                 if self.cache.shelf.put_older(entry.clone(), bounds).is_empty() && entry.row.get().is_none() {
-                    undirected.push(entry);
+                    self.undirected.push(entry);
                 }
             }
         }
         if read > 0 {
             info!(entries = read, "the cache is back");
             self.cache.show_size(live);
-        }
-        for entries in undirected.chunks(BATCH) {
-            self.direct(live, entries.to_vec()).await;
         }
         Ok(())
     }
@@ -225,7 +243,7 @@ impl<'a> Keeper<'a> {
                 Change::Kept(entry) if self.cache.shelf.holds(entry) => answers.extend(self.row(entry)),
                 Change::Kept(entry) => gone.push(entry.id.to_string()),
                 Change::Dropped(id) => gone.push(id.to_string()),
-                Change::Selected(..) | Change::Rejected(_) => {}
+                Change::Selected(_) | Change::Forgotten(_) | Change::Rejected(_) => {}
             }
         }
         if !gone.is_empty() {
@@ -237,7 +255,7 @@ impl<'a> Keeper<'a> {
         // What was invalidated while it was being written would come back with a restart.
         let is_gone = |change: &Change| match change {
             Change::Kept(entry) => !self.cache.shelf.holds_id(&entry.id),
-            Change::Dropped(_) | Change::Selected(..) | Change::Rejected(_) => false,
+            Change::Dropped(_) | Change::Selected(_) | Change::Forgotten(_) | Change::Rejected(_) => false,
         };
         let late: Vec<String> = self.unwritten.iter().filter(|change| is_gone(change)).filter_map(id_of).collect();
         if !late.is_empty() {
@@ -274,7 +292,13 @@ impl<'a> Keeper<'a> {
     }
 
     async fn last(mut self, live: &Live, waiting: &mut mpsc::Receiver<Change>) {
-        let mut rest = Vec::new();
+        let orders = std::mem::take(&mut *self.cache.orders.lock());
+        if let Some(sharing) = &mut self.sharing {
+            sharing.order(orders);
+            // Where Redis is away now, nobody is left to tell it later.
+            let _ = sharing.tell(self.cache, live).await;
+        }
+        let mut rest = std::mem::take(&mut self.under_way);
         while let Ok(change) = waiting.try_recv() {
             rest.push(change);
         }
@@ -288,10 +312,7 @@ impl<'a> Keeper<'a> {
 }
 
 fn id_of(change: &Change) -> Option<String> {
-    match change {
-        Change::Kept(entry) => Some(entry.id.to_string()),
-        Change::Dropped(_) | Change::Selected(..) | Change::Rejected(_) => None,
-    }
+    kept(change).map(|entry| entry.id.to_string())
 }
 
 /// What the configuration allows.

@@ -59,19 +59,22 @@ impl OwnModel {
         self.encoder.get_or_init(load).as_ref()
     }
 
-    /// Encodes texts when it is their turn; `None` where the model cannot be used. Dropping the future gives the turn
-    /// back when the text under way is done.
+    /// Encodes texts, each when it is its turn: nobody's many keep another's one waiting. `None` where the model cannot
+    /// be used. Dropping the future gives the turn back when the text under way is done.
     pub(super) async fn encode(self: &Arc<Self>, texts: Vec<String>, limit: usize) -> Option<Vec<Sentence>> {
-        let turn = self.turns.clone().acquire_owned().await.ok()?;
-        let model = self.clone();
-        let work = move || {
-            let encoder = model.encoder()?;
-            model.encoded.fetch_add(texts.len() as u64, Ordering::Relaxed);
-            let sentences = encoder.encode_all(texts.iter().map(String::as_str), limit);
-            drop(turn);
-            Some(sentences)
-        };
-        tokio::task::spawn_blocking(work).await.ok()?
+        let mut sentences = Vec::with_capacity(texts.len());
+        for text in texts {
+            let turn = self.turns.clone().acquire_owned().await.ok()?;
+            let model = self.clone();
+            let work = move || {
+                let sentence = model.encoder()?.encode(&text, limit);
+                model.encoded.fetch_add(1, Ordering::Relaxed);
+                drop(turn);
+                Some(sentence)
+            };
+            sentences.push(tokio::task::spawn_blocking(work).await.ok()??);
+        }
+        Some(sentences)
     }
 }
 

@@ -31,8 +31,14 @@ impl Selector {
         self == Selector::default()
     }
 
-    /// Whether the entry is one of them.
-    pub(super) fn chooses(&self, entry: &Entry) -> bool {
+    /// Tells whether an entry is one of them.
+    pub(super) fn choice(&self) -> impl Fn(&Entry) -> bool {
+        let words = self.text.as_deref().map(equivalence::canonical);
+        move |entry| self.fits(words.as_deref(), entry)
+    }
+
+    /// Whether the entry is one of them, `words` being the text in canonical words.
+    fn fits(&self, words: Option<&str>, entry: &Entry) -> bool {
         let question = entry.question.as_deref();
         let is_model = |name: &String| {
             let at = name
@@ -40,9 +46,7 @@ impl Selector {
                 .is_some_and(|(provider, model)| (provider, model) == (&*entry.provider, &*entry.model));
             at || **name == *entry.asked || **name == *entry.model
         };
-        let has_text = |text: &String| {
-            question.is_some_and(|question| equivalence::canonical(question) == equivalence::canonical(text))
-        };
+        let has_text = |words| question.is_some_and(|question| equivalence::canonical(question) == words);
         let fits = |pattern: &String| {
             let texts = [question, Some(&*entry.asked), Some(&*entry.model)];
             texts.into_iter().flatten().any(|text| matches_pattern(pattern, text)) || pattern == "*"
@@ -52,7 +56,7 @@ impl Selector {
         self.pattern.as_ref().is_none_or(fits)
             && self.model.as_ref().is_none_or(is_model)
             && self.key.as_ref().is_none_or(|key| **key == *entry.owner)
-            && self.text.as_ref().is_none_or(has_text)
+            && words.is_none_or(has_text)
             && self.id.as_ref().is_none_or(is_id)
     }
 }

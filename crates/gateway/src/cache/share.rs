@@ -5,12 +5,14 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
 use redis::Script;
+use tracing::warn;
 
 use super::feedback::Rejected;
 use super::keeper::{Change, bounds};
 use super::{Cache, Entry, Selector};
 use crate::clock;
 use crate::live::Live;
+use crate::policy::Chain;
 use crate::shared::{Shared, Unavailable};
 
 const LOG: &str = "gw:cache:log";
@@ -35,6 +37,8 @@ pub(super) struct Sharing {
     origin: String,
     /// How far the log was read.
     place: String,
+    /// What the others are to do, which is told first and never left out.
+    orders: VecDeque<Change>,
     untold: VecDeque<Change>,
     /// What was chosen to go lately, and when.
     selected: VecDeque<(i64, Selector)>,
@@ -44,6 +48,7 @@ pub(super) struct Sharing {
 struct Scripts {
     put: Script,
     note: Script,
+    forget: Script,
     look: Script,
     fetch: Script,
 }
@@ -61,11 +66,18 @@ impl Sharing {
         let scripts = Scripts {
             put: Script::new(include_str!("put.lua")),
             note: Script::new(include_str!("note.lua")),
+            forget: Script::new(include_str!("forget.lua")),
             look: Script::new(include_str!("look.lua")),
             fetch: Script::new(include_str!("fetch.lua")),
         };
         let origin = uuid::Uuid::now_v7().simple().to_string();
-        Sharing { shared, origin, place: "0".to_owned(), untold: VecDeque::new(), selected: VecDeque::new(), scripts }
+        let (orders, untold, selected) = Default::default();
+        Sharing { shared, origin, place: "0".to_owned(), orders, untold, selected, scripts }
+    }
+
+    /// Notes what others are to do.
+    pub(super) fn order(&mut self, orders: Vec<Change>) {
+        self.orders.extend(orders);
     }
 
     /// Notes what others are to be told. What only this replica had no room for concerns nobody else.
@@ -92,37 +104,47 @@ impl Sharing {
         news
     }
 
-    async fn tell(&mut self, cache: &Cache, live: &Live) -> Result<(), Unavailable> {
-        let length = live.config.cache.max_entries.to_string();
+    /// Tells what waits: orders first, then as much of the rest as one turn has time for.
+    pub(super) async fn tell(&mut self, cache: &Cache, live: &Live) -> Result<(), Unavailable> {
+        while let Some(order) = self.orders.front() {
+            self.tell_one(order, cache, live).await?;
+            self.orders.pop_front();
+        }
         for _ in 0..TOLD {
             let Some(change) = self.untold.front() else { return Ok(()) };
-            let (log, origin, length) = (LOG.to_owned(), self.origin.clone(), length.clone());
-            match change {
-                Change::Kept(entry) => {
-                    let written = entry.write(cache.meaning.embedder()).filter(|text| text.len() <= MAX_SHARED_BYTES);
-                    let left_ms = entry.expires_at_ms.saturating_sub(clock::unix_millis());
-                    if let Some(text) = written.filter(|_| left_ms > 0 && cache.shelf.holds(entry)) {
-                        let id = entry.id.to_string();
-                        let arguments = [origin, length, id.clone(), text, left_ms.to_string()];
-                        self.shared.run::<()>(&self.scripts.put, &[log, key(&id)], &arguments).await?;
-                    }
-                }
-                Change::Selected(selector, gone) => {
-                    let what = serde_json::to_string(selector).unwrap_or_default();
-                    let keys: Vec<String> =
-                        std::iter::once(log).chain(gone.iter().map(|id| key(&id.to_string()))).collect();
-                    let arguments = [origin, length, "select".to_owned(), what];
-                    self.shared.run::<()>(&self.scripts.note, &keys, &arguments).await?;
-                }
-                Change::Rejected(pair) => {
-                    let arguments = [origin, length, "reject".to_owned(), pair.clone()];
-                    self.shared.run::<()>(&self.scripts.note, &[log], &arguments).await?;
-                }
-                Change::Dropped(_) => {}
-            }
+            self.tell_one(change, cache, live).await?;
             self.untold.pop_front();
         }
         Ok(())
+    }
+
+    async fn tell_one(&self, change: &Change, cache: &Cache, live: &Live) -> Result<(), Unavailable> {
+        let (log, origin) = (LOG.to_owned(), self.origin.clone());
+        let length = live.config.cache.max_entries.to_string();
+        match change {
+            Change::Kept(entry) => {
+                let written = entry.write(cache.meaning.embedder()).filter(|text| text.len() <= MAX_SHARED_BYTES);
+                let left_ms = entry.expires_at_ms.saturating_sub(clock::unix_millis());
+                // What an order took meanwhile is not told any more.
+                let Some(text) = written.filter(|_| left_ms > 0 && cache.shelf.holds(entry)) else { return Ok(()) };
+                let id = entry.id.to_string();
+                let arguments = [origin, length, id.clone(), text, left_ms.to_string()];
+                self.shared.run(&self.scripts.put, &[log, key(&id)], &arguments).await
+            }
+            Change::Selected(selector) => {
+                let what = serde_json::to_string(selector).unwrap_or_default();
+                self.shared.run(&self.scripts.note, &[log], &[origin, length, "select".to_owned(), what]).await
+            }
+            Change::Forgotten(ids) => {
+                let keys: Vec<String> = ids.iter().map(|id| key(&id.to_string())).collect();
+                self.shared.run(&self.scripts.forget, &keys, &[]).await
+            }
+            Change::Rejected(pair) => {
+                let arguments = [origin, length, "reject".to_owned(), pair.clone()];
+                self.shared.run(&self.scripts.note, &[log], &arguments).await
+            }
+            Change::Dropped(_) => Ok(()),
+        }
     }
 
     /// Takes the next items of the log; whether there may be more.
@@ -148,8 +170,10 @@ impl Sharing {
                     news.push(entry);
                 }
                 "select" => {
-                    if let Ok(selector) = serde_json::from_str::<Selector>(&item.what) {
-                        cache.drop_selected(live, &selector);
+                    if let Ok(selector) = serde_json::from_str::<Selector>(&item.what)
+                        && let (_, Err(problem)) = cache.drop_selected(live, &selector).await
+                    {
+                        warn!(error = %Chain(&problem), "the database keeps what another replica has invalidated");
                     }
                 }
                 "reject" => Rejected::read(&item.what).into_iter().for_each(|pair| cache.rejected.note(pair)),
@@ -174,7 +198,7 @@ impl Sharing {
     }
 
     fn is_selected(&self, entry: &Entry) -> bool {
-        self.selected.iter().any(|(at_ms, selector)| entry.made_at_ms <= *at_ms && selector.chooses(entry))
+        self.selected.iter().any(|(at_ms, selector)| entry.made_at_ms <= *at_ms && selector.choice()(entry))
     }
 
     /// The entries that others have put, by id.

@@ -119,12 +119,11 @@ impl Shelf {
         self.held.read().entries.contains_key(id)
     }
 
-    /// Takes out what is chosen.
+    /// Takes out what is chosen. Who looks something up meanwhile waits for one entry at most.
     pub(super) fn take_where(&self, is_chosen: impl Fn(&Entry) -> bool) -> Vec<Arc<Entry>> {
-        let chosen: Vec<Digest> =
-            self.held.read().entries.values().filter(|entry| is_chosen(entry)).map(|entry| entry.id).collect();
-        let mut held = self.held.write();
-        chosen.iter().filter_map(|id| held.take(id)).collect()
+        let all: Vec<Arc<Entry>> = self.held.read().entries.values().cloned().collect();
+        let chosen = all.into_iter().filter(|entry| is_chosen(entry));
+        chosen.filter(|entry| self.held.write().take(&entry.id).is_some()).collect()
     }
 
     /// Makes room until the bounds hold.

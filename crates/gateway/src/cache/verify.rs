@@ -17,12 +17,11 @@ use tracing::{info, warn};
 use wire::replay;
 
 use super::errand::Errands;
-use super::feedback::Rejected;
-use super::keeper::Change;
 use super::meaning::Meaning;
 use super::{Cache, Digest, Hit, Inquiry};
 use crate::call::Call;
 use crate::live::Live;
+use crate::policy::Chain;
 use crate::router::{Plan, Target};
 use crate::tasks::Tasks;
 
@@ -154,9 +153,8 @@ impl Verifier {
         let Some(is_right) = self.agree(&fresh, &given).await else { return };
         let live = self.errands.live();
         live.metrics.cache.verified(is_right);
-        if !is_right {
-            cache.rejected.note(pair);
-            cache.tell(Change::Rejected(Rejected::pair(&pair.0, &pair.1)));
+        if !is_right && let Err(problem) = cache.reject_pair(&live, pair).await {
+            warn!(error = %Chain(&problem), "the database does not take a pair that was wrong; a restart forgets it");
         }
         let most = live.config.cache.max_error_rate;
         let step = self.findings.lock().note(frame, is_right, most);

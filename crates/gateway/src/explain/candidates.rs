@@ -13,6 +13,8 @@ use crate::refusal::Refusal;
 /// Candidates of one question, and graded prompts of all of them together.
 const MOST: usize = 200;
 const MOST_GRADED: usize = 50_000;
+/// Of the name of a model or provider: each explanation repeats it.
+const MOST_NAME_BYTES: usize = 256;
 
 /// A candidate as people write it. What is absent is what the gateway knows of the model of that name; of a name that it
 /// does not know, nothing: then it is taken to be capable of everything.
@@ -119,6 +121,13 @@ impl Given {
         let graded = forms.iter().map(|form| form.graded.len()).fold(0_usize, usize::saturating_add);
         if forms.is_empty() || forms.len() > MOST || graded > MOST_GRADED {
             return Err(wrong("candidates", "use 1 to 200 candidates with at most 50000 graded prompts in all"));
+        }
+        let is_long = |form: &CandidateForm| {
+            form.model.len() > MOST_NAME_BYTES
+                || form.provider.as_ref().is_some_and(|name| name.len() > MOST_NAME_BYTES)
+        };
+        if forms.iter().any(is_long) {
+            return Err(wrong("candidates", "names have at most 256 bytes"));
         }
         // Candidates are mostly graded on the same prompts.
         let mut prompts: HashMap<String, Prompt> = HashMap::new();

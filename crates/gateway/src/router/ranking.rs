@@ -50,6 +50,8 @@ impl Question {
         let goal = goal_of(&request.model, strategy);
         let can_be_composite = request.n == 1
             && call.extensions.prefer_provider.is_none()
+            // What several calls cost together cannot be bounded by what each may.
+            && call.extensions.max_cost.is_none()
             && matches!(call.surface, Surface::Chat | Surface::Messages);
         let permission = permission(routing.composite_plans, call.extensions.plan)?;
         Ok(Question {
@@ -105,9 +107,9 @@ pub fn plan(live: &Live, caller: &Caller, call: &Call, request: &openai::Request
         composite: None,
         routed: Some(Routed { prompt, conversation, best: best(&offers).cloned() }),
     };
-    match &ranked.composite {
-        Some(composite) => put_first(&mut plan, &offers, composite, &question),
-        None => put_in_chain(&mut plan.targets, &live.routing.fallback_chain),
+    put_in_chain(&mut plan.targets, &live.routing.fallback_chain);
+    if let Some(composite) = &ranked.composite {
+        put_first(&mut plan, &offers, composite, &question);
     }
     if let Some(preferred) = &call.extensions.prefer_provider {
         plan.targets.sort_by_key(|target| &*target.offer.provider.name != preferred.as_str());
@@ -226,7 +228,7 @@ fn permission(plans: CompositePlans, wish: Option<PlanWish>) -> Result<Permissio
 
 fn targets(offers: &[&Arc<Offer>], plan: &routing::Plan) -> Vec<Target> {
     let target = |(place, entry): (usize, &routing::Ranked)| {
-        let mark = if place == 0 { plan.mark() } else { "" };
+        let mark = if place == 0 { plan.placement.mark() } else { "" };
         let choice = Choice::Ranked { goal: plan.goal, score: entry.score, complexity: plan.complexity, mark };
         offers.get(entry.candidate).map(|offer| Target { offer: Arc::clone(offer), choice })
     };

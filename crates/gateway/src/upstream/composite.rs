@@ -7,7 +7,8 @@
 
 use std::sync::Arc;
 
-use futures_util::future::join_all;
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use wire::conclusion::{self, Conclusion, Form, Shortfall};
 use wire::loss::Loss;
 
@@ -107,7 +108,16 @@ async fn cascade(
 ) -> Outcome {
     let mut answers = asking.ask(members, record, trail).await;
     let client = asking.call.surface.client();
-    let conclusion = |answer: &Answer| conclusion::conclusion(client, &answer.whole.body, composite.form);
+    // Two that decline in the same words have not answered.
+    let is_good = |answer: &&Answer| match conclusion::shortfall(client, &answer.whole.body, composite.wants_json) {
+        None => true,
+        Some(Shortfall::CutShort) => is_at_limit(asking.call, &answer.whole),
+        Some(_) => false,
+    };
+    let conclusion = |answer: &Answer| {
+        let good = Some(answer).filter(is_good)?;
+        conclusion::conclusion(client, &good.whole.body, composite.form)
+    };
     let conclusions: Vec<Option<Conclusion>> = answers.iter().map(conclusion).collect();
     let do_agree = answers.len() == members.len() && agree(&conclusions);
     for answer in answers.iter().skip(1) {
@@ -119,6 +129,8 @@ async fn cascade(
         (_, first) => {
             if let Some(first) = &first {
                 record.not_taken(first.number, OUTVOTED);
+                // What one refused another has answered, so the strong one may as well.
+                trail.forgive();
             }
             Outcome { good: None, held: first.map(Held) }
         }
@@ -176,10 +188,14 @@ impl Asking<'_> {
                 }
             }
         }
-        let attempts = begun.iter().map(|(_, target, pass)| self.attempt(target, pass));
-        let outcomes = join_all(attempts).await;
-        let mut answers = Vec::with_capacity(begun.len());
-        for ((number, _, mut pass), outcome) in begun.into_iter().zip(outcomes) {
+        let attempts = begun.into_iter().map(|(number, target, pass)| async move {
+            let outcome = self.attempt(target, &pass).await;
+            (number, pass, outcome)
+        });
+        let mut attempts: FuturesUnordered<_> = attempts.collect();
+        let mut answers = Vec::with_capacity(attempts.len());
+        // Each is accounted as it comes: the client may leave before the next.
+        while let Some((number, mut pass, outcome)) = attempts.next().await {
             match outcome {
                 Ok((whole, loss, used)) => {
                     pass.succeeded(clock::now());
@@ -193,6 +209,8 @@ impl Asking<'_> {
                 }
             }
         }
+        drop(attempts);
+        answers.sort_by_key(|answer| answer.number);
         answers
     }
 

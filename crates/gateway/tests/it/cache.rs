@@ -600,3 +600,58 @@ async fn a_provider_s_embedding_model_is_measured_by_asking_the_provider() {
     let kept: Vec<_> = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(kept, ["pairs.jsonl"], "nothing is left where the gateway keeps its data");
 }
+
+#[tokio::test]
+async fn what_is_in_flight_belongs_to_one_key_alone() {
+    let gateway = with_cache(&[]).await;
+    let (_, one) = gateway.create_key(json!({"tags": ["cache:team"]})).await;
+    let (_, two) = gateway.create_key(json!({"tags": ["cache:team"]})).await;
+    let (_, narrow) = gateway.create_key(json!({"tags": ["cache:team"], "allowed_models": ["gpt-4o"]})).await;
+    let slow = "[upstream latency_ms=600] Hello";
+    let later = async |secret: &str| {
+        tokio::time::sleep(Duration::from_millis(150)).await;
+        gateway.chat_as(secret, MODEL, slow, json!({})).await
+    };
+
+    let first = gateway.chat_as(&one, MODEL, slow, json!({}));
+    let (first, second, refused) = tokio::join!(first, later(&two), later(&narrow));
+
+    assert_eq!((first.status.as_u16(), second.status.as_u16(), refused.status.as_u16()), (200, 200, 403));
+    assert_eq!(calls(&gateway.openai), 2);
+    let anew = async || gateway.chat_as(&one, MODEL, slow, json!({"temperature": 0})).await;
+    anew().await;
+    let headers = [("authorization", format!("Bearer {one}")), ("cache-control", "no-cache".to_owned())];
+    let headers = headers.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let body = json!({"model": MODEL, "temperature": 0, "messages": [{"role": "user", "content": slow}]}).to_string();
+    let before = calls(&gateway.openai);
+    let fresh = [0, 1].map(|_| gateway.post_with("/v1/chat/completions", &headers, body.clone()));
+    futures_util::future::join_all(fresh).await;
+    assert_eq!(calls(&gateway.openai), before + 2, "made anew, each");
+}
+
+#[tokio::test]
+async fn an_invalidation_reaches_what_only_the_database_has() {
+    let folder = data_dir().to_string_lossy().into_owned();
+    let with_room_for = async |entries: &str| {
+        let gateway = with_cache(&[("DATA_DIR", folder.as_str()), ("CACHE_MAX_ENTRIES", entries)]).await;
+        until(&gateway, |stats| stats["entries"].as_u64() >= Some(1)).await;
+        gateway
+    };
+    let gateway = with_cache(&[("DATA_DIR", folder.as_str())]).await;
+    for prompt in ["one", "two", "three"] {
+        gateway.ask(MODEL, prompt).await;
+    }
+    gateway.running.stop(Duration::from_secs(1), std::future::pending()).await;
+
+    let small = with_room_for("1").await;
+    let removed = small.admin(Method::POST, "/api/cache/invalidate", &json!({"model": MODEL})).await;
+    assert_eq!(removed.json()["removed"], 1, "of those in memory");
+    assert_eq!(outcome(&small.ask(MODEL, "four").await), "miss");
+    small.running.stop(Duration::from_secs(1), std::future::pending()).await;
+
+    let again = with_room_for("10").await;
+    assert_eq!(outcome(&again.ask(MODEL, "four").await), "hit");
+    for prompt in ["one", "two", "three"] {
+        assert_eq!(outcome(&again.ask(MODEL, prompt).await), "miss", "{prompt}");
+    }
+}

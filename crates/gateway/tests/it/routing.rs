@@ -400,6 +400,55 @@ async fn a_cascade_whose_strong_model_fails_gives_the_cheap_answer_that_it_has()
 }
 
 #[tokio::test]
+async fn what_one_cheap_model_refuses_and_another_answers_is_asked_of_the_strong_one() {
+    let gateway = Gateway::with_upstreams().await;
+    let key = four_models(&gateway).await;
+    let (prompt, models) = prompt_about(&gateway, &key, "cascade", 0, "status=400").await;
+
+    let answer = gateway.chat_as(&key, "auto", &prompt, json!({"x-routing-plan": "cascade"})).await;
+
+    let metadata = metadata(&answer);
+    assert_eq!(metadata["model"], models[2].as_str(), "{metadata}");
+    assert_eq!(attempts(&metadata).len(), 3, "{metadata}");
+}
+
+#[tokio::test]
+async fn two_that_decline_in_the_same_words_do_not_agree() {
+    let gateway = Gateway::with_upstreams().await;
+    let key = four_models(&gateway).await;
+    let prompt = "42 [upstream echo stop=content_filter]";
+
+    let answer = gateway.chat_as(&key, "auto", prompt, json!({"x-routing-plan": "cascade"})).await;
+
+    assert_eq!(attempts(&metadata(&answer)).len(), 3, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn a_cap_on_the_cost_has_one_model_answer() {
+    let gateway = Gateway::with_upstreams().await;
+    let key = four_models(&gateway).await;
+
+    let more = json!({"x-routing-plan": "cascade", "x-max-cost-usd": 0.5, "max_tokens": 10});
+    let answer = gateway.chat_as(&key, "auto", "42 [upstream echo]", more).await;
+
+    assert_eq!(attempts(&metadata(&answer)).len(), 1, "{}", answer.text());
+}
+
+#[tokio::test]
+async fn an_explanation_is_as_large_as_it_may_be() {
+    let gateway = Gateway::with_upstreams().await;
+    let ask = json!({"model": "auto", "messages": user("Hi")});
+    let named = json!({"requests": [ask], "candidates": [{"model": "m".repeat(257)}]});
+    let refused = gateway.post("/v1/route/explain", &named).await;
+    assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("candidates")));
+
+    let candidates: Vec<Value> = (0..200).map(|number| json!({"model": format!("m{number}")})).collect();
+    let many = json!({"requests": vec![ask; 501], "candidates": candidates});
+    let refused = gateway.post("/v1/route/explain", &many).await;
+    assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("requests")));
+}
+
+#[tokio::test]
 async fn an_answer_that_is_no_good_is_escalated() {
     let gateway = Gateway::with_upstreams().await;
     let key = four_models(&gateway).await;

@@ -289,6 +289,49 @@ fn a_conversation_stays_where_it_is_unless_another_is_clearly_better_or_it_canno
 }
 
 #[test]
+fn whoever_asks_for_the_cheapest_gets_it_whoever_has_the_conversation() {
+    let (cheap, dear) = (price("0.1", "0.4"), price("1", "4"));
+    let candidates = [model("dear", Some(&dear), known(0.80), 10.0), model("cheap", Some(&cheap), known(0.80), 100.0)];
+    for (goal, first) in [(Goal::Cheapest, 1), (Goal::Fastest, 0)] {
+        for sticky in [0, 1] {
+            let policy = Policy { sticky: Some(sticky), ..policy(goal) };
+            assert_eq!(build(&candidates, &Needs::default(), &hard(), &policy).ranked[0].candidate, first);
+        }
+    }
+}
+
+#[test]
+fn several_models_are_not_asked_unasked_where_something_else_than_the_score_decides() {
+    let (cheap, dear) = (price("0.05", "0.1"), price("10", "40"));
+    let local = Candidate { is_local: true, ..model("local", Some(&cheap), known(0.6), 100.0) };
+    let candidates = [
+        local,
+        model("two", Some(&cheap), known(0.6), 100.0),
+        model("three", Some(&cheap), known(0.62), 100.0),
+        model("strong", Some(&dear), known(0.9), 100.0),
+    ];
+    let comparable = Needs { input_tokens: 500, has_comparable_answer: true, ..Needs::default() };
+    let prefer_local = Some(PreferLocal { ratio: 0.1, quality_floor: None });
+    let policy = |prefer_local, permission| Policy {
+        prefer_local,
+        composite: permission,
+        ..Policy::of(Goal::Weighed(Strategy::Balanced))
+    };
+    let plan = |policy: &Policy| build(&candidates, &comparable, &hard(), policy);
+
+    let unasked = plan(&policy(prefer_local, Permission::Automatic));
+    assert_eq!((unasked.placement, unasked.composite), (Placement::LocalFirst, None));
+    assert!(plan(&policy(prefer_local, Permission::Cascade)).composite.is_some(), "it was asked for");
+    let conversation = Policy { sticky: Some(1), ..policy(None, Permission::Automatic) };
+    assert_eq!(plan(&conversation).composite, None);
+    let free = plan(&policy(None, Permission::Automatic));
+    if let Some(composite) = free.composite {
+        let best = free.ranked.iter().map(|entry| entry.score).fold(0.0, f64::max);
+        assert!(composite.expected().score > best);
+    }
+}
+
+#[test]
 fn a_guess_does_not_win_over_what_is_known() {
     let some = price("1", "1");
     let lucky = Prompt::of_text("Name the capital of Peru.");

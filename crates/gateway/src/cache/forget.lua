@@ -1,0 +1,3 @@
+-- Removes entries.
+-- KEYS: entries.
+redis.call('DEL', unpack(KEYS))
