@@ -122,7 +122,7 @@ const PADDED: f32 = 0.7;
 /// The same of two of which one misses a word.
 const ALMOST: f32 = 0.5;
 /// The same of two that ask by different words for what may be one thing.
-const REWORDED: f32 = 0.35;
+const REWORDED: f32 = 0.4;
 /// Words with a counterpart that a text needs before one without, or another question word, is forgiven.
 const ENOUGH: usize = 3;
 
