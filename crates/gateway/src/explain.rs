@@ -137,7 +137,7 @@ pub fn explain(
         Some(given) => {
             let candidates: Vec<Candidate<'_>> = given.iter().map(Given::candidate).collect();
             let names: Vec<(&str, &str)> = given.iter().map(|given| (&*given.provider, &*given.model)).collect();
-            Ok(view(name, &question, &question.rank(&candidates), &candidates, &names))
+            Ok(view(name, &question, &ranked(&question, call, &candidates, &names), &candidates, &names))
         }
         None => {
             let offers = ranking::offers(live, caller, name)?;
@@ -145,9 +145,22 @@ pub fn explain(
             question.find_partner(live, offers.iter().copied());
             let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| ranking::candidate(offer, now)).collect();
             let names: Vec<(&str, &str)> = offers.iter().map(|offer| (&*offer.provider.name, &*offer.model)).collect();
-            Ok(view(name, &question, &question.rank(&candidates), &candidates, &names))
+            Ok(view(name, &question, &ranked(&question, call, &candidates, &names), &candidates, &names))
         }
     }
+}
+
+fn ranked(
+    question: &ranking::Question,
+    call: &Call,
+    candidates: &[Candidate<'_>],
+    names: &[(&str, &str)],
+) -> routing::Plan {
+    let mut plan = question.rank(candidates);
+    if let Some(preferred) = &call.extensions.prefer_provider {
+        plan.prefer(|index| names.get(index).is_some_and(|(provider, _)| *provider == &**preferred));
+    }
+    plan
 }
 
 /// A request that names its model: the targets in the order in which they would be tried.
@@ -238,6 +251,7 @@ fn view(
         placement: match plan.placement {
             Placement::Score => "score",
             Placement::LocalFirst => "local-first",
+            Placement::Preferred => "preferred",
             Placement::Sticky => "sticky",
             Placement::Guard => "guard",
         },

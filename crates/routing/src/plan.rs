@@ -43,6 +43,8 @@ pub enum Verdict {
     BehindSticky,
     /// It scored higher, but by less than the error of its prediction.
     WithinError,
+    /// It scored higher, but the request prefers another's provider.
+    BehindPreferred,
     /// Little is left of its rate limit.
     Short,
     /// It cannot be reached.
@@ -58,6 +60,7 @@ impl Verdict {
             Verdict::BehindLocal => "a local model is close enough",
             Verdict::BehindSticky => "another model has this conversation",
             Verdict::WithinError => "its lead is within the error of the prediction",
+            Verdict::BehindPreferred => "the request prefers another provider",
             Verdict::Short => "little is left of its rate limit",
             Verdict::Unreachable => "it cannot be reached now",
         }
@@ -71,6 +74,8 @@ pub enum Placement {
     Score,
     /// It is local and close enough.
     LocalFirst,
+    /// The request prefers its provider.
+    Preferred,
     /// It has this conversation.
     Sticky,
     /// It is best on the whole, and the lead of others on this prompt is not sure enough.
@@ -140,6 +145,23 @@ pub struct Plan {
 }
 
 impl Plan {
+    /// Puts those candidates first that the request prefers, in their order.
+    pub fn prefer(&mut self, is_preferred: impl Fn(usize) -> bool) {
+        let first = self.ranked.first().map(|entry| entry.candidate);
+        self.ranked.sort_by_key(|entry| !is_preferred(entry.candidate));
+        if self.ranked.first().map(|entry| entry.candidate) == first {
+            return;
+        }
+        for (place, entry) in self.ranked.iter_mut().enumerate() {
+            entry.verdict = match entry.verdict {
+                _ if place == 0 => Verdict::Taken,
+                Verdict::Taken => Verdict::BehindPreferred,
+                other => other,
+            };
+        }
+        self.placement = Placement::Preferred;
+    }
+
     /// The decision in one line, for example `balanced: llama3.2 (score: 0.87, complexity: simple)`.
     pub fn decision(&self, model: &str, score: f64) -> String {
         let (goal, complexity) = (self.goal.as_str(), self.complexity.as_str());
@@ -161,7 +183,7 @@ impl Placement {
     pub fn mark(self) -> &'static str {
         match self {
             Placement::LocalFirst => " [local-first]",
-            Placement::Score | Placement::Sticky | Placement::Guard => "",
+            Placement::Score | Placement::Preferred | Placement::Sticky | Placement::Guard => "",
         }
     }
 }
@@ -195,7 +217,8 @@ pub(crate) fn build(candidates: &[Candidate<'_>], needs: &Needs, prompt: &Prompt
     let placement = place(&mut ranked, candidates, policy, &scale);
     // Unasked, several models answer only where the score decides: they are no local model and have no conversation.
     let permission = match (policy.composite, placement) {
-        (Permission::Automatic, Placement::LocalFirst | Placement::Sticky | Placement::Guard) => Permission::Never,
+        (permission, Placement::Score) => permission,
+        (Permission::Automatic, _) => Permission::Never,
         (permission, _) => permission,
     };
     let composite = composite::best(&ranked, candidates, needs, prompt, permission, &scale);

@@ -95,7 +95,10 @@ pub fn plan(live: &Live, caller: &Caller, call: &Call, request: &openai::Request
     let candidates: Vec<Candidate<'_>> = offers.iter().map(|offer| candidate(offer, now)).collect();
     let mut question = Question::of(live, &live.routing, call, request)?;
     question.find_partner(live, offers.iter().copied());
-    let ranked = question.rank(&candidates);
+    let mut ranked = question.rank(&candidates);
+    if let Some(preferred) = &call.extensions.prefer_provider {
+        ranked.prefer(|index| offers.get(index).is_some_and(|offer| *offer.provider.name == **preferred));
+    }
     if ranked.ranked.is_empty() {
         let needs = ranked.excluded.first().map_or("a chat model", |(_, reason)| reason.as_str());
         return Err(Refusal::NoCapableModel { needs });

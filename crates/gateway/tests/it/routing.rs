@@ -435,6 +435,28 @@ async fn a_cap_on_the_cost_has_one_model_answer() {
 }
 
 #[tokio::test]
+async fn an_explanation_names_the_model_that_a_preferred_provider_has() {
+    let gateway = Gateway::with_upstreams().await;
+    for (provider, other) in [("ollama", "openai"), ("openai", "ollama")] {
+        let body = json!({"model": "auto", "messages": user("Hi"), "x-prefer-provider": provider});
+        let explained = gateway.post("/v1/route/explain", &body).await.json();
+        let answered = metadata(&gateway.post("/v1/chat/completions", &body).await);
+
+        let first = &explained["candidates"][0];
+        assert_eq!((&first["provider"], &first["taken"]), (&json!(provider), &json!(true)), "{explained}");
+        assert_eq!((&answered["provider"], &answered["model"]), (&first["provider"], &first["model"]));
+        assert_eq!(answered["routing_decision"], explained["routing_decision"]);
+        let reasons: Vec<&str> =
+            explained["candidates"].as_array().unwrap().iter().filter_map(|one| one["reason"].as_str()).collect();
+        assert_eq!(
+            explained["placement"] == "preferred",
+            reasons.contains(&"the request prefers another provider"),
+            "{other}: {explained}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn an_explanation_is_as_large_as_it_may_be() {
     let gateway = Gateway::with_upstreams().await;
     let ask = json!({"model": "auto", "messages": user("Hi")});
