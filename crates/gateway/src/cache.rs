@@ -42,7 +42,7 @@ use crate::keys::Caller;
 use crate::ledger::Ledger;
 use crate::live::{Live, Registry};
 use crate::memory::Memory;
-use crate::router::{Choice, Target};
+use crate::router::{self, Choice, Target};
 use crate::shared::Shared;
 use crate::tasks::Tasks;
 use crate::upstream::Client;
@@ -416,11 +416,12 @@ pub struct Answer<'a> {
     pub cost: Option<catalog::Nanodollars>,
 }
 
-/// Who had answered, if that model is still on offer.
+/// Who had answered, if that model is still one of those that the name stands for.
 fn target(live: &Live, entry: &Entry, surface: Surface) -> Result<Target, Why> {
     let provider = live.directory.provider(&entry.provider).ok_or(Why::Gone)?;
     let offer = live.directory.offer_at(provider, &entry.model, surface, &live.metrics);
-    Ok(Target { offer, choice: Choice::Direct })
+    let may_answer = router::stands_for(live, &entry.asked, surface, &offer);
+    may_answer.then_some(Target { offer, choice: Choice::Direct }).ok_or(Why::Gone)
 }
 
 #[cfg(test)]

@@ -126,6 +126,15 @@ pub fn plan(live: &Live, caller: &Caller, call: &Call) -> Result<Plan, Refusal> 
     Ok(Plan { targets, strategy, composite: None, routed: None })
 }
 
+/// Whether a request for `name` may be answered by that offer, as far as names go.
+pub fn stands_for(live: &Live, name: &str, surface: Surface, offer: &Offer) -> bool {
+    let is_it = |other: &Offer| other.provider.name == offer.provider.name && other.model == offer.model;
+    if VIRTUAL_MODELS.contains(&name) {
+        return live.directory.offers.iter().any(|other| is_it(other));
+    }
+    named(live, name, surface).iter().any(|target| is_it(&target.offer))
+}
+
 /// Targets of a name that is not virtual: group, alias, `provider/model`, or a bare model name. Empty when nobody has
 /// it.
 fn named(live: &Live, name: &str, surface: Surface) -> Vec<Target> {

@@ -655,3 +655,23 @@ async fn an_invalidation_reaches_what_only_the_database_has() {
         assert_eq!(outcome(&again.ask(MODEL, prompt).await), "miss", "{prompt}");
     }
 }
+
+#[tokio::test]
+async fn a_name_that_stands_for_another_model_now_has_no_answers_of_the_old_one() {
+    let folder = data_dir().to_string_lossy().into_owned();
+    let with_alias = async |target: &str| {
+        let file = format!("[aliases]\n\"mine\" = \"{target}\"\n");
+        Gateway::with_settings(&file, &[ON, ("DATA_DIR", folder.as_str())]).await
+    };
+    let gateway = with_alias("openai/gpt-4o-mini").await;
+    gateway.ask("mine", "Name a fish").await;
+    assert_eq!(outcome(&gateway.ask("mine", "Name a fish").await), "hit");
+    gateway.running.stop(Duration::from_secs(1), std::future::pending()).await;
+
+    let gateway = with_alias("openai/gpt-4o").await;
+    until(&gateway, |stats| stats["entries"] == 1).await;
+    let answer = gateway.ask("mine", "Name a fish").await;
+
+    assert_eq!((outcome(&answer), &metadata(&answer)["model"]), ("miss", &json!("gpt-4o")));
+    assert_eq!(outcome(&gateway.ask("mine", "Name a fish").await), "hit");
+}
