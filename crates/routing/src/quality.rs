@@ -1,5 +1,7 @@
 //! How well a model would answer a prompt, and how sure that is.
 
+use std::sync::{Arc, LazyLock};
+
 use crate::cholesky::{Cholesky, add_square, dot, multiply, quadratic, triangle};
 use crate::evidence::HALF;
 use crate::heads::{BASIS, HEADS, Heads, KINDS};
@@ -27,13 +29,14 @@ impl Prior {
 /// known these lie on the line from weak to strong models that training drew, at the place that the prior says; graded
 /// prompts pull them away from there (a Gaussian posterior, in closed form).
 ///
-/// Working it out costs some ten microseconds: keep it beside the model and make it anew when the evidence changes.
+/// Working it out costs some ten microseconds where there is evidence, and next to nothing where there is none: keep it
+/// beside the model and make it anew when the evidence changes.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Quality {
     /// The model's weights over the basis.
     weights: Vec<f64>,
-    /// Their covariance, as a lower half.
-    covariance: Vec<f64>,
+    /// Their covariance, as a lower half: one for all models of which nothing is known but the prior.
+    covariance: Arc<[f64]>,
     /// Precision that benchmarks gave, that feedback gave; empty where there are none.
     benchmarks: Vec<f64>,
     feedback: Vec<f64>,
@@ -86,7 +89,15 @@ const TASK_VARIANCE: f64 = 0.05 * 0.05;
 impl Quality {
     /// Lays benchmarks over the prior, and feedback, slowly, over both.
     pub fn new(prior: &Prior, benchmarks: &Evidence, feedback: &Evidence) -> Quality {
-        Quality::over(&HEADS, prior, benchmarks, feedback)
+        let is_bare = benchmarks.count() <= 0.0 && feedback.count() <= 0.0 && prior.tasks.iter().all(Option::is_none);
+        if !is_bare {
+            return Quality::over(&HEADS, prior, benchmarks, feedback);
+        }
+        // Then models differ by their place on the line alone.
+        let (strength, _) = stated(prior);
+        let like = if prior.overall.is_some_and(f64::is_finite) { &STATED } else { &UNSTATED };
+        let weights = on_the_line(&HEADS, strength);
+        Quality { strength: dot(&weights, &like.mean) - 0.5, weights: weights.to_vec(), ..Quality::clone(like) }
     }
 
     /// The same where other heads than those checked in read the prompts.
@@ -110,7 +121,7 @@ impl Quality {
             slope: heads.slope.map(f64::from),
             mean,
             weights: right,
-            covariance,
+            covariance: covariance.into(),
             benchmarks: benchmarks_precision,
             feedback: feedback_precision,
             seen: benchmarks.count() + feedback.count(),
@@ -170,11 +181,8 @@ const MEAN_COUNTS: f64 = 20.0;
 /// Precision and precision times mean of a model's weights before anything was graded: each strays a little from the
 /// line, and all together along it.
 fn starting_point(heads: &Heads, prior: &Prior) -> (Vec<f64>, Vec<f64>) {
-    let (strength, deviation) = match prior.overall.filter(|quality| quality.is_finite()) {
-        Some(quality) => (quality.clamp(0.0, 1.0) - 0.5, STATED_DEVIATION),
-        None => (UNSTATED_QUALITY - 0.5, UNSTATED_DEVIATION),
-    };
-    let mean: [f64; BASIS] = array(&heads.middle, |place, middle| middle + strength * at(&heads.slope, place));
+    let (strength, deviation) = stated(prior);
+    let mean = on_the_line(heads, strength);
     let own: [f64; BASIS] = array(&heads.stray, |_, stray| 1.0 / (stray * stray).max(LEAST_VARIANCE));
     let slope: [f64; BASIS] = array(&heads.slope, |place, slope| slope * at(&own, place));
     let along = slope.iter().zip(heads.slope).map(|(scaled, slope)| scaled * f64::from(slope)).sum::<f64>();
@@ -190,6 +198,27 @@ fn starting_point(heads: &Heads, prior: &Prior) -> (Vec<f64>, Vec<f64>) {
     let reach = weight * dot(&slope, &mean);
     let right = (0..BASIS).map(|place| at(&own, place) * at(&mean, place) + reach * at(&slope, place)).collect();
     (half, right)
+}
+
+/// How far above one half a model is expected, and how sure that is.
+fn stated(prior: &Prior) -> (f64, f64) {
+    match prior.overall.filter(|quality| quality.is_finite()) {
+        Some(quality) => (quality.clamp(0.0, 1.0) - 0.5, STATED_DEVIATION),
+        None => (UNSTATED_QUALITY - 0.5, UNSTATED_DEVIATION),
+    }
+}
+
+/// The weights of a model that strong, on the line from weak to strong ones.
+fn on_the_line(heads: &Heads, strength: f64) -> [f64; BASIS] {
+    array(&heads.middle, |place, middle| middle + strength * at(&heads.slope, place))
+}
+
+/// Models of which an overall quality is stated, or nothing.
+static STATED: LazyLock<Quality> = LazyLock::new(|| bare(Some(UNSTATED_QUALITY)));
+static UNSTATED: LazyLock<Quality> = LazyLock::new(|| bare(None));
+
+fn bare(overall: Option<f64>) -> Quality {
+    Quality::over(&HEADS, &Prior::overall(overall), &Evidence::none(), &Evidence::none())
 }
 
 /// Keeps a direction in which training saw no model stray from counting without bound.

@@ -93,3 +93,17 @@ fn a_model_that_is_better_on_the_whole_is_expected_to_be_better_on_every_prompt(
         assert!(values.is_sorted_by(|a, b| a < b), "{text}: {values:?}");
     }
 }
+
+#[test]
+fn the_short_way_for_models_without_evidence_gives_what_the_long_one_does() {
+    for overall in [None, Some(0.0), Some(0.31), Some(0.5), Some(0.87), Some(7.0), Some(f64::NAN)] {
+        let (short, long) =
+            (Quality::new(&Prior::overall(overall), &Evidence::none(), &Evidence::none()), bare(overall));
+        for prompt in [easy(), hard()] {
+            let (short, long) = (short.predict(&prompt), long.predict(&prompt));
+            assert!((short.value - long.value).abs() < 1e-9, "{overall:?}: {short:?} {long:?}");
+            assert!((short.standard_error - long.standard_error).abs() < 1e-9, "{overall:?}");
+            assert_eq!(short.layers, long.layers);
+        }
+    }
+}
