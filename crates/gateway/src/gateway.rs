@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context;
 use secrecy::SecretString;
 use store::{Location, Store};
-use tokio::sync::{OnceCell, mpsc};
+use tokio::sync::{OnceCell, Semaphore, mpsc};
 use tracing::{info, warn};
 
 use crate::cache::{self, Cache};
@@ -38,6 +38,9 @@ use crate::wrong_keys::WrongKeys;
 const LAST_WORDS: Duration = Duration::from_secs(1);
 /// The SQLite database in the data directory.
 const SQLITE: &str = "gateway.db";
+
+/// Explanations that are worked on at one time.
+const EXPLAINING: usize = 2;
 
 /// The parts that requests use.
 #[derive(Debug)]
@@ -70,6 +73,8 @@ pub struct Gateway {
     pub repeats: Arc<Repeats>,
     /// Calls that identical requests can join.
     pub flights: Arc<Flights>,
+    /// Whose turn it is to have routing explained: a batch takes memory and a processor.
+    pub explaining: Arc<Semaphore>,
     /// Who sent wrong admin keys.
     pub wrong_keys: WrongKeys,
     /// When it started.
@@ -175,6 +180,7 @@ async fn assemble(config: Config) -> anyhow::Result<(Arc<Gateway>, mpsc::Receive
         ledger,
         repeats,
         flights: Arc::default(),
+        explaining: Arc::new(Semaphore::new(EXPLAINING)),
         wrong_keys,
         started,
         simulated,

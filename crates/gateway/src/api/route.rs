@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::Json;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
-use serde::{Deserialize, Serialize};
+use http::header;
+use serde::Deserialize;
 use serde_json::value::RawValue;
 use wire::{Client as Dialect, Problem};
 
 use super::access::Client;
 use crate::admission;
 use crate::call::{self, Call, Head, Surface};
-use crate::explain::{self, CandidateForm, Explanation, Given};
+use crate::explain::{self, CandidateForm, Given};
 use crate::keys::Caller;
 use crate::live::Live;
 use crate::refusal::Refusal;
@@ -22,8 +22,8 @@ use crate::steering::Changes;
 
 /// Requests that may be explained at once.
 const MOST: usize = 1_000;
-/// Requests times candidates: the answer has a row for each, of some 400 bytes.
-const MOST_ROWS: usize = 100_000;
+/// The answer has some 350 bytes for each candidate of each request. More than this is not put together.
+const MOST_BYTES: usize = 128 * 1024 * 1024;
 
 /// What may stand around the request, or beside it.
 #[derive(Deserialize)]
@@ -37,18 +37,6 @@ struct Envelope<'a> {
     policy: Option<Changes>,
 }
 
-#[derive(Serialize)]
-struct List {
-    object: &'static str,
-    data: Vec<Explanation>,
-}
-
-/// One explanation, or one for each request of a batch.
-enum Answer {
-    One(Box<Explanation>),
-    Many(Vec<Explanation>),
-}
-
 pub(super) async fn explain(State(worker): State<Arc<Worker>>, Client(caller): Client, request: Request) -> Response {
     let (head, body) = super::take_apart(caller.clone(), request);
     let request_id = head.request_id.clone();
@@ -56,47 +44,56 @@ pub(super) async fn explain(State(worker): State<Arc<Worker>>, Client(caller): C
     let explained = async {
         let place = admission::admit(&worker.gateway, &live, &head).await?;
         let body = call::read_body(&live.config.limits, &head.headers, body).await?;
-        // A batch is work for a processor, and this thread serves others.
-        // It goes on though its client leaves, and keeps its place until then.
+        let turn = worker.gateway.explaining.clone().acquire_owned().await.map_err(|_| Refusal::Internal)?;
+        // A batch is work for a processor, and this thread serves others. It goes on though its client leaves, and keeps
+        // its place and its turn until then.
         let work = tokio::task::spawn_blocking(move || {
             let answer = answer(&live, &caller, &head, &body);
-            drop(place);
+            drop((place, turn));
             answer
         });
         work.await.unwrap_or(Err(Refusal::Internal))
     };
     match explained.await {
-        Ok(Answer::One(explanation)) => Json(explanation).into_response(),
-        Ok(Answer::Many(data)) => Json(List { object: "list", data }).into_response(),
+        Ok(json) => ([(header::CONTENT_TYPE, "application/json")], json).into_response(),
         Err(refusal) => refusal.response(Dialect::OpenAi, &request_id),
     }
 }
 
-fn answer(live: &Live, caller: &Caller, head: &Head, body: &Bytes) -> Result<Answer, Refusal> {
+/// One explanation, or a list with one for each request of a batch, as JSON.
+fn answer(live: &Live, caller: &Caller, head: &Head, body: &Bytes) -> Result<Vec<u8>, Refusal> {
     let Envelope { requests, candidates, policy } = super::read_json(body)?;
     let policy = policy.unwrap_or_default();
     policy.check()?;
     let routing = policy.apply(&live.routing);
     let given = candidates.map(|forms| Given::read(live, forms)).transpose()?;
-    let explain = |body: Bytes| {
+    let explain = |body: Bytes, out: &mut Vec<u8>| {
         let call = Call::of(Surface::Chat, head.clone(), body)?;
-        explain::explain(live, &routing, caller, &call, given.as_deref())
+        let explanation = explain::explain(live, &routing, caller, &call, given.as_deref())?;
+        serde_json::to_writer(out, &explanation).map_err(|_| Refusal::Internal)
     };
-    let Some(requests) = requests else { return explain(body.clone()).map(Box::new).map(Answer::One) };
+    let mut out = Vec::new();
+    let Some(requests) = requests else {
+        explain(body.clone(), &mut out)?;
+        return Ok(out);
+    };
+    let wrong = |message: &str| Err(wire::Error::at("requests", Problem::InvalidValue, message.to_owned()).into());
     if requests.is_empty() || requests.len() > MOST {
-        let message = "`requests` holds 1 to 1000 chat requests.";
-        return Err(wire::Error::at("requests", Problem::InvalidValue, message).into());
+        return wrong("`requests` holds 1 to 1000 chat requests.");
     }
-    let rows = requests.len().saturating_mul(given.as_ref().map_or(live.directory.offers.len(), Vec::len));
-    if rows > MOST_ROWS {
-        let message =
-            format!("{rows} rows would come of these requests and candidates; send fewer than {MOST_ROWS} at once.");
-        return Err(wire::Error::at("requests", Problem::InvalidValue, message).into());
+    out.extend_from_slice(br#"{"object":"list","data":["#);
+    for (place, request) in requests.iter().enumerate() {
+        if place > 0 {
+            out.push(b',');
+        }
+        let body = Bytes::copy_from_slice(request.get().as_bytes());
+        explain(body, &mut out).map_err(|refusal| within(place, refusal))?;
+        if out.len() > MOST_BYTES {
+            return wrong("The explanations would have more than 128 MiB; send fewer requests at once.");
+        }
     }
-    let explained = requests.iter().enumerate().map(|(place, request)| {
-        explain(Bytes::copy_from_slice(request.get().as_bytes())).map_err(|refusal| within(place, refusal))
-    });
-    explained.collect::<Result<_, _>>().map(Answer::Many)
+    out.extend_from_slice(b"]}");
+    Ok(out)
 }
 
 /// Which request of a batch a fault is in.

@@ -57,7 +57,8 @@ pub async fn run(cache: Arc<Cache>, registry: Arc<Registry>, stop: CancellationT
     // At most one batch at a time has its questions embedded, while everything else goes on.
     let mut directing = FuturesUnordered::new();
     while !stop.is_cancelled() {
-        if directing.is_empty() && !keeper.undirected.is_empty() {
+        // Those that are new here come first: there may be thousands without a direction after a change of the model.
+        if directing.is_empty() && waiting.is_empty() && !keeper.undirected.is_empty() {
             let some = keeper.undirected.len().min(BATCH);
             let entries = keeper.undirected.drain(..some).collect();
             directing.push(direct(&cache, registry.snapshot(), entries));

@@ -78,6 +78,10 @@ impl Sharing {
     /// Notes what others are to do.
     pub(super) fn order(&mut self, orders: Vec<Change>) {
         self.orders.extend(orders);
+        // After so many while Redis was away, the others better begin anew.
+        if self.orders.len() > MAX_UNTOLD {
+            self.orders = VecDeque::from([Change::Selected(Selector::default())]);
+        }
     }
 
     /// Notes what others are to be told. What only this replica had no room for concerns nobody else.

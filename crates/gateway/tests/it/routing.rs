@@ -464,9 +464,17 @@ async fn an_explanation_is_as_large_as_it_may_be() {
     let refused = gateway.post("/v1/route/explain", &named).await;
     assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("candidates")));
 
-    let candidates: Vec<Value> = (0..200).map(|number| json!({"model": format!("m{number}")})).collect();
-    let many = json!({"requests": vec![ask; 501], "candidates": candidates});
-    let refused = gateway.post("/v1/route/explain", &many).await;
+    let named = |length: usize| -> Vec<Value> {
+        (0..200).map(|number| json!({"model": format!("{number:0>length$}"), "provider": "p".repeat(length)})).collect()
+    };
+    let explain = async |length| {
+        let many = json!({"requests": vec![ask.clone(); 1_000], "candidates": named(length)});
+        gateway.post("/v1/route/explain", &many).await
+    };
+    let whole = explain(4).await;
+    assert_eq!(whole.status, 200, "a thousand requests of 200 candidates");
+    assert_eq!(whole.json()["data"].as_array().unwrap().len(), 1_000);
+    let refused = explain(256).await;
     assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("requests")));
 }
 
