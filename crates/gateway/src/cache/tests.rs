@@ -199,3 +199,28 @@ async fn while_memory_is_short_nothing_more_is_kept_and_room_is_made() {
     };
     tokio::join!(keeping, shrunk);
 }
+
+#[tokio::test]
+async fn a_stream_that_met_short_memory_is_not_kept_and_another_is() {
+    let fixture = Fixture::new().await;
+    let caller = fixture.caller("key_1", &[]);
+    let provider = fixture.live.directory.provider("openai").unwrap();
+    let offer = fixture.live.directory.offer_at(provider, "gpt-4o", Surface::Chat, &fixture.live.metrics);
+    let target = Target { offer, choice: Choice::Direct };
+    let memory = &fixture.gateway.memory;
+    memory.look(None);
+    let (first, last) = (
+        b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{\"content\":\"four\"}}]}\n\n".as_slice(),
+        b"data: {\"id\":\"1\",\"choices\":[{\"index\":0,\"delta\":{},\"finish_reason\":\"stop\"}]}\n\n".as_slice(),
+    );
+    for (is_short, kept) in [(true, 0), (false, 1)] {
+        let body = json!({"model": "gpt-4o", "stream": true, "messages": [{"role": "user", "content": "Say four"}]});
+        let Look::Miss(mut inquiry) = fixture.look(&caller, Surface::Chat, &body).await else { panic!("it is new") };
+        memory.look(is_short.then(|| memory.resident_bytes() * 100 / 88));
+        inquiry.record(first);
+        memory.look(None);
+        inquiry.record(last);
+        inquiry.keep_stream(&target, &Usage::default(), None);
+        assert_eq!(fixture.gateway.cache.entries(10).len(), kept, "{is_short}");
+    }
+}

@@ -265,6 +265,22 @@ async fn an_opinion_of_what_nobody_remembers_is_a_404_and_a_bad_score_a_400() {
 }
 
 #[tokio::test]
+async fn an_opinion_of_an_id_that_came_twice_is_of_neither() {
+    let gateway = Gateway::with_upstreams().await;
+    let body = json!({"model": "auto", "messages": user("Hi")}).to_string();
+    let ask = async || {
+        let answer = gateway.post_with("/v1/chat/completions", &[("x-request-id", "mine")], body.clone()).await;
+        assert_eq!((answer.status.as_u16(), answer.header("x-request-id")), (200, Some("mine")));
+    };
+    ask().await;
+    ask().await;
+
+    let given = gateway.admin(Method::POST, "/api/feedback", &json!({"request_id": "mine", "score": 1})).await;
+
+    assert_eq!(given.status, 409, "{}", given.text());
+}
+
+#[tokio::test]
 async fn a_conversation_stays_with_its_model_and_another_begins_anew() {
     let gateway = Gateway::with_settings("", &[("PREFER_LOCAL", "false")]).await;
     let first = json!([{"role": "user", "content": "Tell me about rivers"}]);
