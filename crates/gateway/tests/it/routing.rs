@@ -480,18 +480,10 @@ async fn an_explanation_is_as_large_as_it_may_be() {
     let refused = gateway.post("/v1/route/explain", &named).await;
     assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("candidates")));
 
-    let named = |length: usize| -> Vec<Value> {
-        (0..200).map(|number| json!({"model": format!("{number:0>length$}"), "provider": "p".repeat(length)})).collect()
-    };
-    let explain = async |length| {
-        let many = json!({"requests": vec![ask.clone(); 1_000], "candidates": named(length)});
-        gateway.post("/v1/route/explain", &many).await
-    };
-    let whole = explain(4).await;
-    assert_eq!(whole.status, 200, "a thousand requests of 200 candidates");
-    assert_eq!(whole.json()["data"].as_array().unwrap().len(), 1_000);
-    let refused = explain(256).await;
-    assert_eq!((refused.status.as_u16(), refused.error().2.as_deref()), (400, Some("requests")));
+    let candidates = [json!({"model": "m1"}), json!({"model": "m2"})];
+    let many = json!({"requests": vec![ask; 1_000], "candidates": candidates});
+    let whole = gateway.post("/v1/route/explain", &many).await;
+    assert_eq!((whole.status.as_u16(), whole.json()["data"].as_array().map(Vec::len)), (200, Some(1_000)));
 }
 
 #[tokio::test]
